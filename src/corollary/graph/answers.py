@@ -1,0 +1,116 @@
+"""The known answers of every query: a sorted list of queries, each with its sorted answers (CSR), on disk.
+
+A query is (entity, directed relation). With R relations, directed relation r < R asks for the tail of
+(entity, r, ?) and r + R asks for the head of (?, r, entity). Its key is entity * 2R + directed relation.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+Side = Literal["head", "tail"]
+
+
+def directed(relation: Int[np.ndarray, " n"], side: Side, num_relations: int) -> Int[np.ndarray, " n"]:
+    """Directed relation ids: as they are for the tail side, shifted by `num_relations` for the head side."""
+    return relation.astype(np.int64) + (num_relations if side == "head" else 0)
+
+
+@dataclass(frozen=True)
+class AnswerIndex:
+    """Answers by query. All arrays may be memory-mapped.
+
+    `triples[i]` is the row, in the triples that the index was built from, of the example behind `answers[i]`.
+    """
+
+    num_relations: int
+    keys: Int[np.ndarray, " queries"]
+    offsets: Int[np.ndarray, " bounds"]
+    answers: Int[np.ndarray, " examples"]
+    triples: Int[np.ndarray, " examples"]
+
+    @classmethod
+    def build(cls, triples: Int[np.ndarray, "n 3"], num_relations: int) -> Self:
+        """Index both sides of every triple; duplicates count once. Scratch: about 80 bytes a triple."""
+        head, relation, tail = (triples[:, column].astype(np.int64) for column in range(3))
+        keys = np.concatenate(
+            [
+                head * 2 * num_relations + directed(relation, "tail", num_relations),
+                tail * 2 * num_relations + directed(relation, "head", num_relations),
+            ]
+        )
+        answers = np.concatenate([tail, head])
+        order = np.lexsort((answers, keys))
+        keys, answers = keys[order], answers[order]
+        fresh = np.ones(len(keys), dtype=bool)
+        fresh[1:] = (keys[1:] != keys[:-1]) | (answers[1:] != answers[:-1])
+        keys, answers, rows = keys[fresh], answers[fresh], order[fresh] % max(len(triples), 1)
+        starts = (
+            np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(keys) else np.zeros(0, int)
+        )
+        narrow = triples.dtype if triples.dtype in (np.int32, np.int64) else np.dtype(np.int64)
+        offsets = np.append(starts, len(keys)).astype(np.int64)
+        return cls(num_relations, keys[starts], offsets, answers.astype(narrow), rows.astype(np.int64))
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        for name in ("keys", "offsets", "answers", "triples"):
+            np.save(folder / f"{name}.npy", getattr(self, name))
+
+    @classmethod
+    def load(cls, folder: Path, num_relations: int) -> Self:
+        arrays = (
+            np.load(folder / f"{name}.npy", mmap_mode="r")
+            for name in ("keys", "offsets", "answers", "triples")
+        )
+        return cls(num_relations, *arrays)
+
+    @property
+    def num_queries(self) -> int:
+        return len(self.keys)
+
+    @property
+    def num_examples(self) -> int:
+        """Examples of one positive each: two a triple, duplicates once."""
+        return len(self.answers)
+
+    def queries(self, rows: slice | Int[np.ndarray, " rows"]) -> tuple[np.ndarray, np.ndarray]:
+        """Entity ids and directed relation ids of some queries, as int64."""
+        keys = np.asarray(self.keys[rows])
+        return keys // (2 * self.num_relations), keys % (2 * self.num_relations)
+
+    def find(self, entity: Int[np.ndarray, " n"], relation: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+        """Rows of queries (entity, directed relation); -1 where a query has no known answer."""
+        wanted = entity.astype(np.int64) * (2 * self.num_relations) + relation
+        rows = np.searchsorted(self.keys, wanted)
+        found = np.zeros(len(wanted), dtype=bool)
+        inside = rows < len(self.keys)
+        found[inside] = self.keys[rows[inside]] == wanted[inside]
+        return np.where(found, rows, -1)
+
+    def gather(
+        self, rows: Int[np.ndarray, " n"]
+    ) -> tuple[Int[np.ndarray, " n+1"], Int[np.ndarray, " answers"]]:
+        """The answers of some queries as one CSR: offsets and answers; row -1 has none."""
+        present = rows >= 0
+        safe = np.where(present, rows, 0)
+        starts = np.where(present, self.offsets[safe], 0) if len(self.keys) else np.zeros(len(rows), np.int64)
+        stops = np.where(present, self.offsets[safe + 1], 0) if len(self.keys) else starts
+        offsets = np.concatenate([[0], np.cumsum(stops - starts)]).astype(np.int64)
+        positions = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], np.diff(offsets))
+        return offsets, np.asarray(self.answers[positions])
+
+    def contains(
+        self, entity: Int[np.ndarray, " n"], relation: Int[np.ndarray, " n"], answer: Int[np.ndarray, " n"]
+    ) -> Bool[np.ndarray, " n"]:
+        """Whether each (entity, directed relation) has this answer, by binary search."""
+        rows = self.find(entity, relation)
+        result = np.zeros(len(rows), dtype=bool)
+        for i in np.flatnonzero(rows >= 0):
+            known = self.answers[self.offsets[rows[i]] : self.offsets[rows[i] + 1]]
+            at = np.searchsorted(known, answer[i])
+            result[i] = at < len(known) and known[at] == answer[i]
+        return result

@@ -1,0 +1,107 @@
+"""Labels and names of entities or relations: memory-mapped text, found in both directions.
+
+A table of strings is two files, `NAME.text` (UTF-8, joined) and `NAME.offsets.npy`; what can be searched has a
+third, `NAME.sorted.npy`, the ids in byte order. Ten million labels cost no resident memory until they are read.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+
+from corollary.errors import InputError, UnknownName, unknown
+
+_SUGGESTION_LIMIT = 200_000  # labels that are compared for a suggestion: about a second
+
+
+class StringTable(Sequence[str]):
+    """Strings by row, read from disk one at a time."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._offsets = np.load(folder / f"{name}.offsets.npy", mmap_mode="r")
+        text = folder / f"{name}.text"
+        empty = text.stat().st_size == 0
+        self._text = np.zeros(0, np.uint8) if empty else np.memmap(text, dtype=np.uint8, mode="r")
+        order = folder / f"{name}.sorted.npy"
+        self._order = np.load(order, mmap_mode="r") if order.exists() else None
+
+    @staticmethod
+    def write(folder: Path, name: str, values: Iterable[str], *, searchable: bool) -> None:
+        """Write the files of one table. Holds the values once while sorting them."""
+        encoded = [value.encode() for value in values]
+        np.save(folder / f"{name}.offsets.npy", np.cumsum([0, *map(len, encoded)], dtype=np.int64))
+        with (folder / f"{name}.text").open("wb") as file:
+            file.writelines(encoded)
+        if searchable:
+            order = sorted(range(len(encoded)), key=encoded.__getitem__)
+            np.save(folder / f"{name}.sorted.npy", np.array(order, dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self._offsets) - 1
+
+    def __getitem__(self, row):  # type: ignore[no-untyped-def, override]
+        if isinstance(row, slice):
+            return [self[i] for i in range(*row.indices(len(self)))]
+        return self._bytes(int(row)).decode()
+
+    def _bytes(self, row: int) -> bytes:
+        if not 0 <= row < len(self):
+            raise IndexError(row)
+        return self._text[self._offsets[row] : self._offsets[row + 1]].tobytes()
+
+    def rows_of(self, value: str) -> list[int]:
+        """All rows that hold `value`, by binary search."""
+        assert self._order is not None, "this table was written without an order"
+        wanted, low, high = value.encode(), 0, len(self)
+        while low < high:
+            middle = (low + high) // 2
+            if self._bytes(int(self._order[middle])) < wanted:
+                low = middle + 1
+            else:
+                high = middle
+        rows = []
+        while low < len(self) and self._bytes(int(self._order[low])) == wanted:
+            rows.append(int(self._order[low]))
+            low += 1
+        return rows
+
+
+class Vocabulary:
+    """The entities or the relations of a graph: dense ids, their labels, and names where the source gave them."""
+
+    def __init__(self, kind: str, labels: StringTable, names: StringTable | None = None) -> None:
+        self.kind = kind
+        self.labels = labels
+        self.names = names
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def label(self, row: int) -> str:
+        return self.labels[row]
+
+    def name(self, row: int) -> str:
+        """What people read: the name where there is one, else the label."""
+        return (self.names[row] if self.names is not None else "") or self.labels[row]
+
+    def find(self, text: str, *, where: str = "") -> int:
+        """The id of a label, or of a name that only one row bears. Raises `UnknownName` with the nearest label."""
+        if rows := self.labels.rows_of(text):
+            return rows[0]
+        rows = self.names.rows_of(text) if self.names is not None else []
+        if len(rows) > 1:
+            bearers = ", ".join(self.labels[row] for row in rows[:5])
+            raise InputError(
+                f"{text!r} names {len(rows)} {self.kind} rows: {bearers}. Give the label of one."
+            )
+        if rows:
+            return rows[0]
+        raise UnknownName(unknown(self.kind, text, self._candidates(), where=where))
+
+    def find_all(self, texts: Iterable[str], *, where: str = "") -> Int[np.ndarray, " rows"]:
+        return np.array([self.find(text, where=where) for text in texts], dtype=np.int64)
+
+    def _candidates(self) -> list[str]:
+        known = self.labels[:_SUGGESTION_LIMIT]
+        return known if self.names is None else known + [n for n in self.names[:_SUGGESTION_LIMIT] if n]

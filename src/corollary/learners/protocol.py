@@ -1,0 +1,107 @@
+"""What the loop, the evaluation and the explanations know of a learner."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from corollary.budget import Budget, Plan
+from corollary.graph.folder import Graph, GraphSize
+
+
+@dataclass(frozen=True)
+class Queries:
+    """Questions of the form (entity, directed relation, ?).
+
+    With R relations, relation r < R asks for the tail of (entity, r, ?), r + R for the head of (?, r, entity).
+    """
+
+    entity_ids: Int[Tensor, " queries"]
+    relation_ids: Int[Tensor, " queries"]
+
+    def __len__(self) -> int:
+        return len(self.entity_ids)
+
+    def to(self, device: torch.device | str) -> "Queries":
+        return Queries(self.entity_ids.to(device), self.relation_ids.to(device))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in a training a batch stands: all that its random numbers depend on."""
+
+    seed: int
+    epoch: int
+    step: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Queries with their true answers as CSR: those of query i are `answers[offsets[i]:offsets[i + 1]]`."""
+
+    queries: Queries
+    offsets: Int[Tensor, " bounds"]
+    answers: Int[Tensor, " answers"]
+    place: Place
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+    def to(self, device: torch.device | str) -> "Batch":
+        return Batch(self.queries.to(device), self.offsets.to(device), self.answers.to(device), self.place)
+
+
+class UpdateRule(Protocol):
+    """An optimiser as a function of one block: element by element, so blocks of any size give the same bytes."""
+
+    def state(self, weight: Tensor) -> dict[str, Tensor]:
+        """Fresh state for one parameter or one block."""
+        ...
+
+    def update(
+        self, weight: Tensor, gradient: Tensor, state: Mapping[str, Tensor], *, step: int, lr: float
+    ) -> None:
+        """Change `weight` and `state` in place. `step` counts from 1."""
+        ...
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """What can be evaluated: conve, hgt, drum, counted rules, ensembles, baselines. Higher is more plausible."""
+
+    num_entities: int
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def prepare(self, queries: Queries) -> Any:
+        """What all entity blocks share for these queries (for ConvE the encoder's output), computed once."""
+        ...
+
+    def scores(self, prepared: Any, rows: slice) -> Float[Tensor, "queries rows"]:
+        """Scores of the entities in `rows`. The same call gives the same bytes."""
+        ...
+
+
+class Learner(Scorer, Protocol):
+    """What can be trained by the common loop.
+
+    `loss` makes the gradients: of the parameters in `parameters()` on `backward()`, of entity rows inside the table.
+    """
+
+    def plan(self, size: GraphSize, budget: Budget) -> Plan: ...
+
+    def batches(self, graph: Graph, *, seed: int, epoch: int) -> Sequence[Batch]:
+        """The batches of one epoch, each made when it is asked for; their order depends on seed and epoch alone."""
+        ...
+
+    def loss(self, batch: Batch, plan: Plan, *, share: float = 1.0) -> Float[Tensor, ""]:
+        """Mean loss of the batch, times `share`. Call `backward()` on it once, without a factor."""
+        ...
+
+    def losses(self, batch: Batch, plan: Plan) -> Float[Tensor, " queries"]:
+        """One loss a query, differentiable as usual: for attribution and tests."""
+        ...
