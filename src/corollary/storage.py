@@ -60,8 +60,12 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-def remove_partials(folder: Path) -> None:
-    """Delete what a killed process left half-written in `folder`."""
+def recover(folder: Path) -> None:
+    """Clear what a killed process left in `folder`: half-written things go, a thing half-replaced comes back."""
+    for old in folder.glob(f"{_PARTIAL}*-old"):
+        target = folder / old.name.removeprefix(_PARTIAL).rsplit("-", 2)[0]
+        if not target.exists():
+            os.replace(old, target)
     for partial in folder.glob(f"{_PARTIAL}*"):
         shutil.rmtree(partial, ignore_errors=True) if partial.is_dir() else partial.unlink(missing_ok=True)
 
@@ -107,6 +111,9 @@ class FolderLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> Self:
+        """Take the lock, or keep it. Raises `RunInUse` with the process that holds it."""
+        if self._descriptor is not None:
+            return self
         with readable_errors(self.path):
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         try:

@@ -1,15 +1,14 @@
 """What the loop, the evaluation and the explanations know of a learner."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
-from corollary.budget import Budget, Plan
-from corollary.graph.folder import Graph, GraphSize
+from corollary.graph.folder import Graph
 
 
 @dataclass(frozen=True)
@@ -89,19 +88,46 @@ class Scorer(Protocol):
 class Learner(Scorer, Protocol):
     """What can be trained by the common loop.
 
-    `loss` makes the gradients: of the parameters in `parameters()` on `backward()`, of entity rows inside the table.
+    `loss` makes the gradients: of `parameters()` on `backward()`, of entity rows inside the table `entities`.
+    A class that implements this also offers `plan(config, size, budget, ...)`, since bytes are known before it exists.
     """
 
-    def plan(self, size: GraphSize, budget: Budget) -> Plan: ...
+    entities: "Table"
 
     def batches(self, graph: Graph, *, seed: int, epoch: int) -> Sequence[Batch]:
         """The batches of one epoch, each made when it is asked for; their order depends on seed and epoch alone."""
         ...
 
-    def loss(self, batch: Batch, plan: Plan, *, share: float = 1.0) -> Float[Tensor, ""]:
+    def loss(self, batch: Batch, *, share: float = 1.0) -> Float[Tensor, ""]:
         """Mean loss of the batch, times `share`. Call `backward()` on it once, without a factor."""
         ...
 
-    def losses(self, batch: Batch, plan: Plan) -> Float[Tensor, " queries"]:
+    def losses(self, batch: Batch) -> Float[Tensor, " queries"]:
         """One loss a query, differentiable as usual: for attribution and tests."""
         ...
+
+    def train(self, mode: bool = True) -> Any: ...
+
+    def eval(self) -> Any: ...
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]: ...
+
+    def named_buffers(self) -> Iterator[tuple[str, Tensor]]: ...
+
+
+class Table(Protocol):
+    """Rows of the entity table with their gradient and optimiser state (see `entity_table`)."""
+
+    num_rows: int
+    block_rows: int
+    parts: dict[str, Tensor]
+
+    def prepare_training(self, rule: UpdateRule) -> None: ...
+
+    def squared_gradient_norm(self) -> Float[Tensor, ""]: ...
+
+    def update(self, rule: UpdateRule, *, step: int, lr: float, factor: Tensor | None = None) -> None: ...
+
+    def state_rows(self, rows: slice) -> dict[str, Tensor]: ...
+
+    def load_state_rows(self, rows: slice, values: Mapping[str, Tensor]) -> None: ...

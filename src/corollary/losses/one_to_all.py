@@ -54,6 +54,16 @@ class Scratch:
             buffer = self._buffers[name] = torch.empty(size, dtype=like.dtype, device=like.device)
         return buffer[:size].view(shape)
 
+    def lend(self, name: str, like: Tensor, *shape: int) -> Tensor:
+        """As `take`, but no other call gets this buffer until it is given back with `restore`."""
+        lent = self.take(name, like, *shape)
+        del self._buffers[name]
+        return lent
+
+    def restore(self, name: str, lent: Tensor) -> None:
+        """Give back what was lent; a buffer that never comes back is simply freed with its last use."""
+        self._buffers[name] = lent.view(-1)
+
 
 class Positives:
     """The true answers of a batch, in table order, cut by block."""

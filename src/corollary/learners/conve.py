@@ -1,0 +1,345 @@
+"""ConvE: a small convolution over head and relation, compared with every entity at once.
+
+Dettmers, Minervini, Stenetorp & Riedel 2018, "Convolutional 2D Knowledge Graph Embeddings". Published with the
+authors' code: FB15k-237 test MRR .32, WN18RR .43, UMLS .94. Re-run by Ruffinelli et al. 2020 (LibKGE) with softmax
+cross-entropy: .339 and .442.
+
+Both sides are predicted as tails: with R relations, directed relation r + R asks for the head of r.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
+from torch import Tensor, nn
+
+from corollary.budget import MIB, Budget, Plan
+from corollary.config import Config
+from corollary.graph.answers import AnswerIndex
+from corollary.graph.folder import Graph, GraphSize
+from corollary.learners.entity_table import EntityTable
+from corollary.learners.layers import Dropout, normal, uniform
+from corollary.learners.projection import project_features
+from corollary.learners.protocol import Batch, Place, Queries
+from corollary.losses import one_to_all
+from corollary.losses.labels import Labels, Smoothing, smoothed
+from corollary.randomness import generator
+
+INTERPRETER_BYTES = 420 * MIB
+"""Python with torch, numba and DuckDB loaded, before any work (measured)."""
+
+ACTIVATION_BYTES = 24
+"""Peak bytes for each entry of the feature maps, forward and backward, in float32 (measured)."""
+
+
+class ConvEConfig(Config):
+    """Architecture and objective of ConvE. Defaults are the paper's unless a field says otherwise."""
+
+    embedding_dim: PositiveInt = 200
+    """Length of an embedding; it is seen as an image of `image_height` x `image_width`."""
+    image_height: PositiveInt | None = None
+    """Rows of that image. Not set: such that the stacked image is nearest to a square."""
+    image_width: PositiveInt | None = None
+    """Columns of that image. Not set: embedding_dim / image_height."""
+    stacking: Literal["height", "width"] = "height"
+    """Put the relation's image below the head's (height) or beside it (width)."""
+    channels: PositiveInt = 32
+    """Feature maps of the convolution."""
+    kernel: PositiveInt = 3
+    """Side of the square convolution kernel."""
+    input_dropout: float = Field(0.2, ge=0, lt=1)
+    """Dropout on the stacked image (paper) or on both embeddings (libkge)."""
+    feature_dropout: float = Field(0.2, ge=0, lt=1)
+    """Dropout of whole feature maps."""
+    hidden_dropout: float = Field(0.3, ge=0, lt=1)
+    """Dropout after the projection to the embedding."""
+    entity_bias: bool = True
+    """One learned offset per entity."""
+    conv_bias: bool = True
+    """A learned offset per feature map."""
+    variant: Literal["paper", "libkge"] = "paper"
+    """libkge: no batch norm on the input, the other two without scale and shift, no nonlinearity at the end."""
+    examples: Literal["kvsall", "1vsall"] = "kvsall"
+    """kvsall: a query with all its answers is one example; 1vsall: every triple and side is one."""
+    loss: Literal["cross_entropy", "binary_cross_entropy"] = "cross_entropy"
+    """Softmax over all entities (not the paper's: stronger and more robust), or one sigmoid per entity."""
+    weight: Literal["triple", "query"] = "triple"
+    """triple: a query counts as many times as it has answers, the expected gradient of 1vsall; query: once."""
+    reduction: Literal["sum", "mean"] = "sum"
+    """Of binary cross-entropy over entities: mean is the paper's, sum keeps the learning rate of other losses."""
+    label_smoothing: NonNegativeFloat = Field(0.0, lt=1)
+    """Amount of label smoothing; the paper uses 0.1."""
+    smoothing: Smoothing = "uniform"
+    """Which definition of label smoothing: uniform, conve or pykeen (see the docs)."""
+    batch_size: PositiveInt = 512
+    """Queries (kvsall) or examples (1vsall) per optimiser step."""
+    block_rows: PositiveInt = 4096
+    """Rows of the fixed blocks in which sums over entities run; part of the result, not of the memory plan."""
+
+    @model_validator(mode="after")
+    def image_fits(self) -> Self:
+        self.image()
+        return self
+
+    def image(self) -> tuple[int, int]:
+        """Height and width of one embedding's image. Raises `ValueError` with the nearest usable size."""
+        height, width = _image(self.embedding_dim, self.image_height, self.image_width, self.stacking)
+        if height * width != self.embedding_dim:
+            raise ValueError(
+                f"embedding_dim = {self.embedding_dim} is not image_height x image_width = {height} x {width}"
+            )
+        if not _usable(height, width, self.kernel, self.stacking):
+            raise ValueError(
+                f"embedding_dim = {self.embedding_dim} as an image of {height} x {width} is too narrow for kernel = "
+                f"{self.kernel}; the nearest usable size is {self._nearest_usable()}"
+            )
+        return height, width
+
+    def stacked(self) -> tuple[int, int]:
+        """Height and width of head and relation stacked."""
+        height, width = self.image()
+        return (2 * height, width) if self.stacking == "height" else (height, 2 * width)
+
+    def features(self) -> int:
+        """Entries of all feature maps of one query: what the projection reads."""
+        height, width = self.stacked()
+        return self.channels * (height - self.kernel + 1) * (width - self.kernel + 1)
+
+    def _nearest_usable(self) -> int:
+        for distance in range(1, 100 * self.kernel**2):
+            for dim in (self.embedding_dim - distance, self.embedding_dim + distance):
+                if dim > 0 and _usable(*_image(dim, None, None, self.stacking), self.kernel, self.stacking):
+                    return dim
+        raise AssertionError("a square image is always usable")
+
+
+def _image(dim: int, height: int | None, width: int | None, stacking: str) -> tuple[int, int]:
+    """The given sides; a side that is not given follows, so that the stacked image is nearest to a square."""
+    if height is not None or width is not None:
+        height = height or dim // (width or 1)
+        return height, width or dim // height
+    factors = [side for side in range(1, dim + 1) if dim % side == 0]
+    short = min(factors, key=lambda side: (abs(np.log(dim / side / (2 * side))), side))
+    return (short, dim // short) if stacking == "height" else (dim // short, short)
+
+
+def _usable(height: int, width: int, kernel: int, stacking: str) -> bool:
+    """At least two rows and columns a side, and room for the kernel."""
+    stacked = (2 * height, width) if stacking == "height" else (height, 2 * width)
+    return min(height, width) >= 2 and min(stacked) >= kernel
+
+
+class ConvE(nn.Module):
+    """The learner. Entity rows live in `entities`, everything else in `parameters()` and `buffers()`."""
+
+    def __init__(
+        self,
+        config: ConvEConfig,
+        *,
+        num_entities: int,
+        num_relations: int,
+        seed: int,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.num_entities, self.num_relations = num_entities, num_relations
+        self.labels: Labels = smoothed(config.smoothing, config.label_smoothing, num_entities)
+        dim, paper = config.embedding_dim, config.variant == "paper"
+        self.entities = EntityTable(
+            num_entities, dim, bias=config.entity_bias, block_rows=config.block_rows, device=device
+        )
+        self.entities.initialise(seed, std=(2 / (num_entities + dim)) ** 0.5)
+        relation_std = (2 / (2 * num_relations + dim)) ** 0.5
+        self.relations = nn.Parameter(normal(seed, "relations", 2 * num_relations, dim, std=relation_std))
+        bound = 1 / config.kernel
+        shape = (config.channels, 1, config.kernel, config.kernel)
+        self.filters = nn.Parameter(uniform(seed, "filters", *shape, bound=bound))
+        self.filter_bias = (
+            nn.Parameter(uniform(seed, "filter bias", config.channels, bound=bound))
+            if config.conv_bias
+            else None
+        )
+        bound = config.features() ** -0.5
+        self.projection = nn.Parameter(uniform(seed, "projection", dim, config.features(), bound=bound))
+        self.projection_bias = nn.Parameter(uniform(seed, "projection bias", dim, bound=bound))
+        self.norm_input = nn.BatchNorm2d(1) if paper else nn.Identity()
+        self.norm_features = nn.BatchNorm2d(config.channels, affine=paper)
+        self.norm_hidden = nn.BatchNorm1d(dim, affine=paper)
+        self.drop_input = Dropout("input", config.input_dropout)
+        self.drop_relation = Dropout("relation", config.input_dropout)
+        self.drop_features = Dropout("features", config.feature_dropout)
+        self.drop_hidden = Dropout("hidden", config.hidden_dropout)
+        self._scratch = one_to_all.Scratch()
+        self.to(device)
+
+    @property
+    def device(self) -> torch.device:
+        return self.entities.device
+
+    def encode(self, queries: Queries, place: Place | None = None) -> Float[Tensor, "batch dim"]:
+        """Queries as vectors to be compared with entities. Dropout only with a `place`.
+
+        Memory while gradients are recorded: about 16 * features bytes a query in float32.
+        """
+        paper = self.config.variant == "paper"
+        head = self.entities.rows(queries.entity_ids)
+        relation = self.relations[queries.relation_ids]
+        if not paper:
+            head, relation = self.drop_input(head, place), self.drop_relation(relation, place)
+        x = self.norm_input(self._stack(head, relation))
+        if paper:
+            x = self.drop_input(x, place)
+        keep = self.drop_features.scaled_mask(len(x), self.config.channels, place, like=x)
+        x = project_features(
+            x,
+            self.filters,
+            self.filter_bias,
+            self.norm_features,
+            keep,
+            self.projection,
+            self.projection_bias,
+            self._scratch,
+        )
+        x = self.norm_hidden(self.drop_hidden(x, place))
+        return x.relu() if paper else x
+
+    def _stack(self, head: Float[Tensor, "batch dim"], relation: Float[Tensor, "batch dim"]) -> Tensor:
+        height, width = self.config.image()
+        axis = 2 if self.config.stacking == "height" else 3
+        return torch.cat([x.view(-1, 1, height, width) for x in (head, relation)], axis)
+
+    def prepare(self, queries: Queries) -> Float[Tensor, "queries dim"]:
+        """The encoder's output in evaluation mode."""
+        assert not self.training, "call eval() before scoring"
+        with torch.no_grad():
+            return self.encode(queries.to(self.device))
+
+    def scores(self, prepared: Float[Tensor, "queries dim"], rows: slice) -> Float[Tensor, "queries rows"]:
+        """Scores before any sigmoid."""
+        weight, bias = self.entities.block(rows)
+        return prepared @ weight.T if bias is None else torch.addmm(bias, prepared, weight.T)
+
+    def batches(self, graph: Graph, *, seed: int, epoch: int) -> Sequence[Batch]:
+        """One epoch in an order that depends on seed and epoch alone. A last batch of one joins the one before."""
+        return _Batches(graph.answers("train"), self.config, seed, epoch)
+
+    def loss(self, batch: Batch, *, share: float = 1.0) -> Float[Tensor, ""]:
+        """Mean loss of the batch times `share`, gradients made on the way. Per answer for weight `triple`."""
+        weights, total = self._weights(batch)
+        scale = weights * (share / total)
+        query = self.encode(batch.queries, batch.place)
+        losses, gradient = one_to_all.fused(
+            self.config.loss,
+            query,
+            self.entities.blocks(),
+            batch.offsets,
+            batch.answers,
+            labels=self.labels,
+            scale=scale,
+            scratch=self._scratch,
+        )
+        return _WithGradient.apply(query, gradient, (losses * scale).sum())
+
+    def losses(self, batch: Batch) -> Float[Tensor, " queries"]:
+        """One loss a query times its weight; their sum over the total weight is `loss`. The table is a constant."""
+        weight, bias = self.entities.parts["weight"], self.entities.parts.get("bias")
+        query = self.encode(batch.queries, batch.place)
+        function = getattr(one_to_all, self.config.loss)
+        rows = self.config.block_rows
+        losses = function(
+            query, weight, bias, batch.offsets, batch.answers, labels=self.labels, block_rows=rows
+        )
+        return losses * self._weights(batch)[0]
+
+    def _weights(self, batch: Batch) -> tuple[Float[Tensor, " queries"], Float[Tensor, ""]]:
+        """What each query counts, and the sum over the whole batch by which the loss is divided."""
+        counts = batch.offsets.diff().to(self.relations.dtype)
+        weights = counts if self.config.weight == "triple" else (counts > 0).to(counts.dtype)
+        total = weights.sum().clamp(min=1)
+        if self.config.loss == "binary_cross_entropy" and self.config.reduction == "mean":
+            weights = weights / self.num_entities
+        return weights, total
+
+    @classmethod
+    def plan(
+        cls, config: ConvEConfig, size: GraphSize, budget: Budget, *, moments: int, average: bool
+    ) -> Plan:
+        """Bytes of a training in float32: `moments` tensors an optimiser keeps beside each parameter."""
+        table = 4 * size.num_entities * (config.embedding_dim + config.entity_bias)
+        projection = config.embedding_dim * config.features()
+        encoder = 4 * (projection + 2 * size.num_relations * config.embedding_dim)
+        tile = 4 * config.batch_size * min(config.block_rows, size.num_entities)
+        queries = _evaluation_chunk(config)
+        return Plan(
+            parts={
+                "interpreter": INTERPRETER_BYTES,
+                "parameters": table + encoder,
+                "gradient": table + encoder,
+                "optimiser": moments * (table + encoder),
+                "averaged weights": 2 * average * (table + encoder),
+                "encoder activations": config.batch_size * config.features() * ACTIVATION_BYTES,
+                "score tiles": tile * (1 if config.loss == "cross_entropy" else 3),
+                "evaluation": queries
+                * (4 * config.features() * 3 + 8 * min(config.block_rows, size.num_entities)),
+                "graph index": 24 * size.num_queries,
+            },
+            block_rows=config.block_rows,
+            evaluation_chunk=queries,
+            budget=budget,
+        )
+
+
+def _evaluation_chunk(config: ConvEConfig) -> int:
+    """Queries scored at once: as many as the encoder runs over in training, within 128 and 1,024."""
+    return max(128, min(1024, config.batch_size))
+
+
+class _Batches(Sequence[Batch]):
+    """Batches of one epoch, each made when it is asked for."""
+
+    def __init__(self, index: AnswerIndex, config: ConvEConfig, seed: int, epoch: int) -> None:
+        self._index, self._seed, self._epoch = index, seed, epoch
+        self._one_answer = config.examples == "1vsall"
+        count = index.num_examples if self._one_answer else index.num_queries
+        self._order = generator(seed, "order", epoch).permutation(count)
+        self._starts = list(range(0, count, config.batch_size))
+        if count > 1 and count % config.batch_size == 1:
+            self._starts.pop()  # batch norm has no statistics of a single row
+        self._count = count
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def __getitem__(self, number: Any) -> Any:
+        if isinstance(number, slice):
+            return [self[i] for i in range(*number.indices(len(self)))]
+        stop = self._starts[number + 1] if number + 1 < len(self) else self._count
+        chosen = self._order[self._starts[number] : stop]
+        if self._one_answer:
+            rows = np.searchsorted(self._index.offsets, chosen, side="right") - 1
+            offsets, answers = np.arange(len(chosen) + 1), np.asarray(self._index.answers[chosen])
+        else:
+            rows = chosen
+            offsets, answers = self._index.gather(rows)
+        entities, relations = self._index.queries(rows)
+        queries = Queries(torch.from_numpy(entities), torch.from_numpy(relations))
+        place = Place(self._seed, self._epoch, number)
+        return Batch(queries, torch.from_numpy(offsets), torch.from_numpy(answers.astype(np.int64)), place)
+
+
+class _WithGradient(torch.autograd.Function):
+    """A value whose gradient is already known."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, gradient: Tensor, value: Tensor) -> Tensor:
+        ctx.save_for_backward(gradient)
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, factor: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradients of the table were made without `factor`, so it has to be one."""
+        return ctx.saved_tensors[0], None, None

@@ -1,0 +1,135 @@
+"""The entity table: one vector, and perhaps one bias, for every entity, with gradient and optimiser state.
+
+It is not an `nn.Parameter` that any code may index. Everything outside asks for three things: rows by id, blocks
+to sweep, an update of the blocks. So the rows can lie in memory, in a mapped file, or be cut over processes.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from corollary.learners.protocol import UpdateRule
+from corollary.losses.one_to_all import Block
+from corollary.randomness import generator
+
+
+class EntityTable:
+    """Rows of the table in memory, cut into fixed blocks of `block_rows`.
+
+    Bytes in float32: 4 * rows * (dim + bias) for the weights, the same for the gradient once training starts, and
+    the same for each moment of the optimiser and for an average of the weights.
+    """
+
+    def __init__(
+        self, num_rows: int, dim: int, *, bias: bool, block_rows: int, device: torch.device | str
+    ) -> None:
+        self.num_rows, self.dim, self.block_rows = num_rows, dim, block_rows
+        self.parts: dict[str, Tensor] = {"weight": torch.zeros(num_rows, dim, device=device)}
+        if bias:
+            self.parts["bias"] = torch.zeros(num_rows, device=device)
+        self._gradients: dict[str, Tensor] = {}
+        self._fresh = True
+        self._states: list[dict[str, dict[str, Tensor]]] = []
+
+    @property
+    def device(self) -> torch.device:
+        return self.parts["weight"].device
+
+    def initialise(self, seed: int, std: float) -> None:
+        """Normal rows, bias zero. Block by block, so that how the table is cut changes nothing."""
+        for number, rows in enumerate(self.block_slices()):
+            values = generator(seed, "entities", number).standard_normal(
+                (rows.stop - rows.start, self.dim), np.float32
+            )
+            self.parts["weight"][rows] = torch.from_numpy(values * np.float32(std))
+
+    def block_slices(self) -> list[slice]:
+        """The fixed blocks, in the order in which every sum over entities runs."""
+        return [
+            slice(start, min(start + self.block_rows, self.num_rows))
+            for start in range(0, self.num_rows, self.block_rows)
+        ]
+
+    def rows(self, ids: Int[Tensor, " n"]) -> Float[Tensor, "n dim"]:
+        """Rows by id; while gradients are recorded, theirs go into the table's own gradient."""
+        fetched = self.parts["weight"].index_select(0, ids)
+        if torch.is_grad_enabled() and self._gradients:
+            fetched.requires_grad_()
+            fetched.register_hook(lambda gradient: self._add_rows(ids, gradient))
+        return fetched
+
+    def _add_rows(self, ids: Int[Tensor, " n"], gradient: Float[Tensor, "n dim"]) -> None:
+        assert not self._fresh, "the loss sweeps the blocks before head rows are added"
+        self._gradients["weight"].index_add_(0, ids, gradient)
+
+    def block(self, rows: slice) -> tuple[Float[Tensor, "rows dim"], Float[Tensor, " rows"] | None]:
+        """Weights and biases of consecutive rows, as views."""
+        bias = self.parts.get("bias")
+        return self.parts["weight"][rows], None if bias is None else bias[rows]
+
+    def blocks(self) -> Iterator[Block]:
+        """Every block with the place of its gradient; the caller writes or, when not `fresh`, adds to all of them."""
+        fresh, self._fresh = self._fresh, False
+        for rows in self.block_slices():
+            weight, bias = self.block(rows)
+            yield Block(
+                rows.start,
+                weight,
+                bias,
+                self._gradients["weight"][rows] if self._gradients else None,
+                self._gradients["bias"][rows] if self._gradients and bias is not None else None,
+                fresh,
+            )
+
+    def prepare_training(self, rule: UpdateRule) -> None:
+        """Allocate the gradient and the optimiser's state."""
+        self._gradients = {name: torch.zeros_like(part) for name, part in self.parts.items()}
+        self._states = [
+            {name: rule.state(part[rows]) for name, part in self.parts.items()}
+            for rows in self.block_slices()
+        ]
+
+    def squared_gradient_norm(self) -> Float[Tensor, ""]:
+        """Sum of squares of the gradient, block by block in order."""
+        total = torch.zeros((), device=self.device)
+        for rows in self.block_slices():
+            for gradient in self._gradients.values():
+                total += gradient[rows].square().sum()
+        return total
+
+    def update(self, rule: UpdateRule, *, step: int, lr: float, factor: Tensor | None = None) -> None:
+        """One optimiser step over all blocks; the gradient is used up. `factor` scales it first (clipping)."""
+        for rows, states in zip(self.block_slices(), self._states, strict=True):
+            for name, part in self.parts.items():
+                gradient = self._gradients[name][rows]
+                if factor is not None:
+                    gradient.mul_(factor)
+                rule.update(part[rows], gradient, states[name], step=step, lr=lr)
+        self._fresh = True
+
+    def visit(self, other: Mapping[str, Tensor], change: Callable[[Tensor, Tensor], None]) -> None:
+        """Call `change(mine, theirs)` on every block of every part; for averages of the weights."""
+        for rows in self.block_slices():
+            for name, part in self.parts.items():
+                change(part[rows], other[name][rows])
+
+    def state_rows(self, rows: slice) -> dict[str, Tensor]:
+        """Optimiser state of the blocks inside `rows` (whole blocks), named `part.moment`."""
+        first, last = rows.start // self.block_rows, -(-rows.stop // self.block_rows)
+        chosen = self._states[first:last]
+        return {
+            f"{name}.{moment}": torch.cat([states[name][moment] for states in chosen])
+            for name in self.parts
+            for moment in (chosen[0][name] if chosen else ())
+        }
+
+    def load_state_rows(self, rows: slice, values: Mapping[str, Tensor]) -> None:
+        """The reverse of `state_rows`."""
+        for number in range(rows.start // self.block_rows, -(-rows.stop // self.block_rows)):
+            start = number * self.block_rows - rows.start
+            for name, moments in self._states[number].items():
+                for moment, target in moments.items():
+                    target.copy_(values[f"{name}.{moment}"][start : start + len(target)])

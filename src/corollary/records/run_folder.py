@@ -1,0 +1,129 @@
+"""The run folder: what a training leaves behind, and how it is read.
+
+config.json        every option resolved, versions, seed, graph and its fingerprints, plan
+metrics.jsonl      one line an epoch: loss, learning rate, seconds, bytes, validation
+checkpoints/       epoch-0003/ ..., best/, final/
+evaluation.json    metrics with their conditions
+report.html        one file, opens anywhere
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from corollary.errors import RunDamaged, RunError
+from corollary.storage import FolderLock, readable_errors, recover, write_text
+
+FORMAT = 1
+
+
+class RunFolder:
+    """Paths and small files of one run. What is inside a checkpoint is `checkpoints`' business."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, path: Path, config: Mapping[str, Any]) -> Self:
+        """Start a new run. Raises `RunError` where one stands already."""
+        if (path / "config.json").exists():
+            raise RunError(
+                f"{path} holds a run already: go on with --resume {path}, or choose another folder"
+            )
+        with readable_errors(path):
+            (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        run = cls(path)
+        run.write_json("config.json", {"format": FORMAT, **config})
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """Open a run. Raises `RunError` where there is none."""
+        path = Path(path)
+        if not (path / "config.json").is_file():
+            what = (
+                "does not exist"
+                if not path.exists()
+                else "is a file"
+                if path.is_file()
+                else "has no config.json"
+            )
+            raise RunError(f"{path} is not a run folder: it {what}. Make one with 'corollary train'.")
+        run = cls(path)
+        if run.config.get("format") != FORMAT:
+            raise RunError(f"{path} has format {run.config.get('format')}; this version reads {FORMAT}")
+        return run
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The content of `config.json`."""
+        return self.read_json("config.json")
+
+    @property
+    def name(self) -> str:
+        return self.path.resolve().name
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """One of the JSON files. Raises `RunDamaged` where it is not JSON."""
+        try:
+            return json.loads((self.path / name).read_text(encoding="utf-8"))
+        except OSError:
+            raise RunError(f"{self.path / name} is missing") from None
+        except ValueError:
+            raise RunDamaged(f"{self.path / name} is damaged: it is not JSON") from None
+
+    def write_json(self, name: str, values: Mapping[str, Any]) -> None:
+        """Replace one of the JSON files as a whole."""
+        write_text(self.path / name, json.dumps(values, indent=1) + "\n")
+
+    def lock(self) -> FolderLock:
+        """Keep other writers out, and clear away what a killed one left half-written."""
+        lock = FolderLock(self.path).acquire()
+        recover(self.path)
+        recover(self.path / "checkpoints")
+        return lock
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of `metrics.jsonl`; a last line that a kill cut short is left out."""
+        file = self.path / "metrics.jsonl"
+        if not file.exists():
+            return []
+        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+    def append_metrics(self, values: Mapping[str, Any]) -> None:
+        """Add one line."""
+        file = self.path / "metrics.jsonl"
+        with readable_errors(file), file.open("a", encoding="utf-8") as out:
+            out.write(json.dumps(values) + "\n")
+
+    def keep_metrics(self, epochs: int) -> None:
+        """Forget lines of epochs from number `epochs` on: they will be run again."""
+        kept = [line for line in self.metrics() if line["epoch"] <= epochs]
+        write_text(self.path / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
+
+    def checkpoint(self, name: str) -> Path:
+        """Folder of a checkpoint, `best`, `final` or `epoch-0003`."""
+        return self.path / "checkpoints" / name
+
+    def epoch_checkpoints(self) -> list[Path]:
+        """Checkpoints made on the way, oldest first."""
+        found = [path for path in (self.path / "checkpoints").glob("epoch-*") if path.is_dir()]
+        return sorted(found, key=lambda path: [int(number) for number in re.findall(r"\d+", path.name)])
+
+    def finished_checkpoint(self, name: str) -> Path:
+        """Folder of a checkpoint that exists; `final` stands in for a `best` that no validation chose.
+
+        Raises `RunError` where training has not come that far, or the name is not among the checkpoints.
+        """
+        names = [name, "final"] if name == "best" else [name]
+        for candidate in names:
+            if self.checkpoint(candidate).is_dir():
+                return self.checkpoint(candidate)
+        there = ", ".join(sorted(path.name for path in (self.path / "checkpoints").glob("[!.]*"))) or "none"
+        raise RunError(
+            f"{self.path} has no checkpoint {name!r} (there: {there}); to go on training: "
+            f"corollary train --resume {self.path}"
+        )

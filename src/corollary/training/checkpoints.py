@@ -1,0 +1,193 @@
+"""Checkpoints: weights, buffers, optimiser, average and the state of the loop, in safetensors with a manifest.
+
+    manifest.json                       position, learning rate, loop state, checksum of every file
+    weights.safetensors                 parameters and buffers outside the entity table
+    entities-0000000.safetensors        rows of the table; the number is the first row
+    optimizer.safetensors, optimizer-entities-*.safetensors
+    average.safetensors, average-entities-*.safetensors
+
+Row files hold whole blocks of the table, so nothing in them depends on how many processes wrote them.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from corollary.errors import RunDamaged
+from corollary.learners.protocol import Learner, Table
+from corollary.storage import new_folder, sha256
+from corollary.training.averaging import Average, tensors
+
+FORMAT = 1
+BLOCKS_PER_FILE = 16
+_TABLE = "entities."
+States = dict[str, dict[str, Tensor]]
+
+
+class Manifest(BaseModel):
+    """The content of `manifest.json`."""
+
+    model_config = ConfigDict(frozen=True)
+    format: int
+    epoch: int
+    """Epochs finished."""
+    step: int
+    """Batches finished in the epoch that is under way."""
+    updates: int
+    """Optimiser steps since the start."""
+    learning_rate: float
+    averaged: bool
+    """Whether the weights are the moving average."""
+    loop: dict[str, Any]
+    files: dict[str, str]
+
+
+def save(
+    path: Path,
+    learner: Learner,
+    position: Mapping[str, Any],
+    *,
+    states: States | None,
+    average: Average | None,
+    replace: bool = False,
+) -> None:
+    """Write one checkpoint as a whole. Without `states` and `average` it serves inference and influence only."""
+    with new_folder(path, replace=replace) as folder:
+        values = {name: value for name, value in tensors(learner).items() if not name.startswith(_TABLE)}
+        _write(folder / "weights.safetensors", values)
+        for rows in _file_rows(learner.entities):
+            _write(
+                _rows_file(folder, "", rows),
+                {name: part[rows] for name, part in learner.entities.parts.items()},
+            )
+            if states is not None:
+                _write(_rows_file(folder, "optimizer-", rows), learner.entities.state_rows(rows))
+            if average is not None:
+                parts = {name: average.values[_TABLE + name][rows] for name in learner.entities.parts}
+                _write(_rows_file(folder, "average-", rows), parts)
+        if states is not None:
+            moments = {
+                f"{name}.{moment}": value for name, state in states.items() for moment, value in state.items()
+            }
+            _write(folder / "optimizer.safetensors", moments)
+        if average is not None:
+            rest = {name: value for name, value in average.values.items() if not name.startswith(_TABLE)}
+            _write(folder / "average.safetensors", rest)
+        files = {file.name: sha256(file) for file in sorted(folder.iterdir())}
+        manifest = Manifest(format=FORMAT, files=files, **position)
+        (folder / "manifest.json").write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest of a checkpoint. Raises `RunDamaged`."""
+    try:
+        manifest = Manifest.model_validate_json((path / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValidationError, UnicodeDecodeError):
+        raise RunDamaged(f"{path / 'manifest.json'} is missing or damaged: use another checkpoint") from None
+    if manifest.format != FORMAT:
+        raise RunDamaged(f"{path} has checkpoint format {manifest.format}; this version reads {FORMAT}")
+    return manifest
+
+
+@torch.no_grad()
+def load(
+    path: Path, learner: Learner, *, states: States | None = None, average: Average | None = None
+) -> Manifest:
+    """Put a checkpoint into a learner, and into optimiser states and an average where given.
+
+    Raises `RunDamaged` naming the file that is missing, changed, or does not fit the learner; nothing is loaded
+    before every checksum has been compared.
+    """
+    manifest = read_manifest(path)
+    for name, checksum in manifest.files.items():
+        if not (path / name).is_file() or sha256(path / name) != checksum:
+            raise RunDamaged(
+                f"{path / name} is missing or has changed since it was written: use another checkpoint"
+            )
+    mine = tensors(learner)
+    _fill(path / "weights.safetensors", {name: t for name, t in mine.items() if not name.startswith(_TABLE)})
+    for rows in _file_rows(learner.entities):
+        _fill(_rows_file(path, "", rows), {name: part[rows] for name, part in learner.entities.parts.items()})
+        if states is not None:
+            learner.entities.load_state_rows(rows, _read(_rows_file(path, "optimizer-", rows)))
+        if average is not None:
+            parts = {name: average.values[_TABLE + name][rows] for name in learner.entities.parts}
+            _fill(_rows_file(path, "average-", rows), parts)
+    if states is not None:
+        moments = {
+            f"{name}.{moment}": value for name, state in states.items() for moment, value in state.items()
+        }
+        _fill(path / "optimizer.safetensors", moments)
+    if average is not None:
+        rest = {name: value for name, value in average.values.items() if not name.startswith(_TABLE)}
+        _fill(path / "average.safetensors", rest)
+    return manifest
+
+
+def prune(checkpoints: list[Path], *, keep: int, keep_every: int | None, keep_optimizer: bool) -> None:
+    """Leave the last `keep`; of older ones only every `keep_every`th epoch, without what resuming alone needs."""
+    for path in checkpoints[:-keep]:
+        manifest = read_manifest(path)
+        if keep_every and manifest.step == 0 and manifest.epoch % keep_every == 0:
+            _strip(path, manifest, keep_optimizer=keep_optimizer)
+        else:
+            shutil.rmtree(path)
+
+
+def _strip(path: Path, manifest: Manifest, *, keep_optimizer: bool) -> None:
+    """Drop the average, and the optimiser unless it is to be kept."""
+    gone = [
+        name
+        for name in manifest.files
+        if name.startswith("average") or (name.startswith("optimizer") and not keep_optimizer)
+    ]
+    if not gone:
+        return
+    files = {name: checksum for name, checksum in manifest.files.items() if name not in gone}
+    smaller = manifest.model_copy(update={"files": files})
+    with new_folder(path, replace=True) as folder:
+        for name in files:
+            (folder / name).hardlink_to(path / name)
+        (folder / "manifest.json").write_text(smaller.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+def _file_rows(table: Table) -> Iterator[slice]:
+    step = BLOCKS_PER_FILE * table.block_rows
+    for start in range(0, table.num_rows, step):
+        yield slice(start, min(start + step, table.num_rows))
+
+
+def _rows_file(folder: Path, prefix: str, rows: slice) -> Path:
+    return folder / f"{prefix}entities-{rows.start:07d}.safetensors"
+
+
+def _write(path: Path, values: Mapping[str, Tensor]) -> None:
+    save_file({name: value.contiguous() for name, value in values.items()}, path)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError, json.JSONDecodeError) as error:
+        raise RunDamaged(f"{path} cannot be read: {error}") from None
+
+
+def _fill(path: Path, targets: Mapping[str, Tensor]) -> None:
+    values = _read(path)
+    if set(values) != set(targets):
+        odd = sorted(set(values) ^ set(targets))[0]
+        raise RunDamaged(f"{path} does not fit this model: {odd!r} is in one of them only")
+    for name, target in targets.items():
+        if values[name].shape != target.shape:
+            raise RunDamaged(
+                f"{path} does not fit this model: {name!r} is {tuple(values[name].shape)}, not {tuple(target.shape)}"
+            )
+        target.copy_(values[name])
