@@ -1,0 +1,3 @@
+"""The tests mirror `src/corollary`. `checked` is what `--jaxtyping-packages` in pyproject.toml names."""
+
+from tests.shapes import checked as checked

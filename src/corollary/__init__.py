@@ -1,1 +1,79 @@
-"""Corollary: learn from a knowledge graph, predict what is missing, and say why, inside a memory limit."""
+"""Corollary: learn from a knowledge graph, predict what is missing, and say why, inside a memory limit.
+
+    import corollary
+
+    graph = corollary.import_graph("graph", corollary.ImportConfig(train=("train.tsv",), test=("test.tsv",)))
+    run = corollary.train_conve(graph, "run")
+    corollary.evaluate(run).to_pandas()
+    corollary.predict(run, [corollary.Question("France", "borders", None)]).to_pandas()
+
+Every command is one of these functions. Names are imported when they are first used, so that `import corollary`
+is quick and does not import torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from corollary.errors import CorollaryError as CorollaryError
+    from corollary.evaluation.metrics import Evaluation as Evaluation
+    from corollary.graph.datasets import list_datasets as list_datasets
+    from corollary.graph.filters import FilterConfig as FilterConfig
+    from corollary.graph.folder import Graph as Graph
+    from corollary.graph.import_dataset import import_dataset as import_dataset
+    from corollary.graph.importing import ImportConfig as ImportConfig
+    from corollary.graph.importing import import_graph as import_graph
+    from corollary.graph.info import graph_info as graph_info
+    from corollary.graph.splits import SplitConfig as SplitConfig
+    from corollary.graph.splits import split_graph as split_graph
+    from corollary.graph.subset import subset_graph as subset_graph
+    from corollary.learners.conve import ConvEConfig as ConvEConfig
+    from corollary.runs.config import RunConfig as RunConfig
+    from corollary.runs.evaluating import evaluate as evaluate
+    from corollary.runs.predicting import Question as Question
+    from corollary.runs.predicting import predict as predict
+    from corollary.runs.quickstart import quickstart as quickstart
+    from corollary.runs.run import Run as Run
+    from corollary.runs.training import resume as resume
+    from corollary.runs.training import train_conve as train_conve
+    from corollary.training.loop import TrainingConfig as TrainingConfig
+
+_PLACES = {
+    "import_dataset": "graph.import_dataset",
+    "ConvEConfig": "learners.conve",
+    "CorollaryError": "errors",
+    "Evaluation": "evaluation.metrics",
+    "FilterConfig": "graph.filters",
+    "Graph": "graph.folder",
+    "ImportConfig": "graph.importing",
+    "Question": "runs.predicting",
+    "Run": "runs.run",
+    "RunConfig": "runs.config",
+    "SplitConfig": "graph.splits",
+    "TrainingConfig": "training.loop",
+    "evaluate": "runs.evaluating",
+    "graph_info": "graph.info",
+    "import_graph": "graph.importing",
+    "list_datasets": "graph.datasets",
+    "predict": "runs.predicting",
+    "quickstart": "runs.quickstart",
+    "resume": "runs.training",
+    "split_graph": "graph.splits",
+    "subset_graph": "graph.subset",
+    "train_conve": "runs.training",
+}
+
+__all__ = sorted(_PLACES)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for."""
+    if name not in _PLACES:
+        raise AttributeError(f"module 'corollary' has no attribute {name!r}")
+    value = getattr(import_module(f"corollary.{_PLACES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

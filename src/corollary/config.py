@@ -3,6 +3,7 @@
 The line under a field is its help text, in `--help` and in the docs.
 """
 
+import copy
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -53,7 +54,7 @@ def read_table(path: Path) -> dict[str, Any]:
 
 def with_overrides(table: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
     """`training.lr=0.003` sets `table["training"]["lr"]`; values are read as TOML, else taken as text."""
-    result = json.loads(json.dumps(dict(table)))
+    result = copy.deepcopy(dict(table))
     for override in overrides:
         path, equals, text = override.partition("=")
         if not equals or not path.strip():
@@ -79,10 +80,12 @@ def _explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
     """One line a mistake: which key, which value, what was expected."""
     lines = []
     for item in error.errors():
-        key = ".".join(str(part) for part in item["loc"])
+        *groups, name = map(str, item["loc"]) if item["loc"] else [""]
+        key = ".".join([*groups, name])
         if item["type"] == "extra_forbidden":
             owner = _owner(model, item["loc"])
-            lines.append(unknown("option", key, sorted(owner.model_fields) if owner else [], where=where))
+            place = ": ".join([where, *([".".join(groups)] if groups else [])])
+            lines.append(unknown("option", name, sorted(owner.model_fields) if owner else [], where=place))
         else:
             message = item["msg"].removeprefix("Value error, ")
             given = "" if item["type"] in ("missing", "value_error") else f" = {item['input']!r}"

@@ -20,8 +20,9 @@ _PARTIAL = ".partial-"
 @contextmanager
 def new_file(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`; on success it takes its place, on failure nothing is left."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{_PARTIAL}{path.name}-{uuid.uuid4().hex[:8]}")
+    partial = _beside(path)
+    with readable_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with readable_errors(path):
             yield partial
@@ -34,10 +35,10 @@ def new_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
-    """Like `new_file` for a folder. An existing folder is an error unless `replace`."""
+    """Like `new_file` for a folder. An existing folder is an error unless `replace`; on failure it is still there."""
     if path.exists() and not replace:
         raise StorageError(f"{path} exists already: choose another place or remove it first")
-    partial = path.with_name(f"{_PARTIAL}{path.name}-{uuid.uuid4().hex[:8]}")
+    partial = _beside(path)
     old = partial.with_name(partial.name + "-old")
     try:
         with readable_errors(path):
@@ -50,8 +51,22 @@ def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
             os.replace(partial, path)
             sync(path.parent)
     finally:
+        if old.exists() and not path.exists():
+            os.replace(old, path)
         shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder so that nobody ever sees a part of it, not after a kill either."""
+    partial = _beside(path)
+    os.replace(path, partial)
+    shutil.rmtree(partial, ignore_errors=True)
+
+
+def _beside(path: Path) -> Path:
+    """A temporary name that `recover` knows."""
+    return path.with_name(f"{_PARTIAL}{path.name}-{uuid.uuid4().hex[:8]}")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -97,6 +112,7 @@ def readable_errors(path: Path) -> Iterator[None]:
             errno.EACCES: "no permission to write there: choose another place",
             errno.EDQUOT: "the disk quota is used up: free some space or choose another place",
             errno.ENOTDIR: "a part of the path is a file, not a folder",
+            errno.EEXIST: "a part of the path is a file, not a folder",
         }
         if error.errno not in reasons:
             raise

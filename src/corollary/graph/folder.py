@@ -13,6 +13,7 @@ index/answers-NAME/        known answers per query (`answers`), for each split, 
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +32,14 @@ from corollary.storage import new_folder, sha256
 FORMAT = 1
 SPLITS = ("train", "valid", "test")
 _CHUNK = 1 << 20  # rows hashed at a time
+_SHARED_FILES = (  # beginnings of their names; the same in every graph that shares the vocabulary
+    "nodes.parquet",
+    "relations.parquet",
+    "index/entities.",
+    "index/names.",
+    "index/relations.",
+    "index/types.npy",
+)
 
 
 class GraphSize(BaseModel):
@@ -66,7 +75,15 @@ class GraphInfo(BaseModel):
     notes: dict[str, Any]
     """Counts that the import or the derivation reported."""
     files: dict[str, str]
-    """Checksum of every file in the folder."""
+    """Checksum of every other file in the folder."""
+    sizes: dict[str, int]
+    """Bytes of each."""
+    seal: str = ""
+    """Checksum of all of the above."""
+
+    def sealed(self) -> Self:
+        """With the seal that belongs to the content."""
+        return self.model_copy(update={"seal": _hash([self.model_dump_json(exclude={"seal"})])})
 
 
 class Graph:
@@ -95,9 +112,17 @@ class Graph:
             raise GraphError(
                 f"{path} has format {info.format}; this version reads {FORMAT}: import the graph again"
             )
-        for name in info.files:
+        if info.seal != info.sealed().seal:
+            raise GraphDamaged(
+                f"{path / 'graph.json'} has changed since it was written: import the graph again"
+            )
+        for name, size in info.sizes.items():
             if not (path / name).is_file():
                 raise GraphDamaged(f"{path / name} is missing: import the graph again")
+            if (found := (path / name).stat().st_size) != size:
+                raise GraphDamaged(
+                    f"{path / name} has {found} bytes in place of {size}: import the graph again"
+                )
         return cls(path, info)
 
     def verify(self) -> None:
@@ -158,7 +183,10 @@ class Graph:
         if not folder.is_dir():
             choices = [path.name.removeprefix("answers-") for path in (self.path / "index").glob("answers-*")]
             raise GraphError(unknown("answer index", name, choices, where=str(self.path)))
-        return AnswerIndex.load(folder, self.num_relations)
+        try:
+            return AnswerIndex.load(folder, self.num_relations)
+        except (OSError, ValueError):
+            raise GraphDamaged(f"{folder} cannot be read: import the graph again") from None
 
     @cached_property
     def size(self) -> GraphSize:
@@ -202,53 +230,103 @@ def write_graph(
         categories: all types of each entity.
         edge_sources: by split, the source of each edge.
     """
-    assert "train" in triples and set(triples) <= set(SPLITS)
-    dtype = np.int32 if len(labels) < 2**31 else np.int64
-    ordered = {
-        split: np.ascontiguousarray(triples[split], dtype=dtype) for split in SPLITS if split in triples
-    }
     type_names = sorted({value for value in types if value}) if types is not None else []
     source_names = sorted({value for values in (edge_sources or {}).values() for value in values})
+    codes = {value: code for code, value in enumerate(source_names)}
     with new_folder(path) as folder:
-        (folder / "edges").mkdir()
         (folder / "index").mkdir()
         _write_tables(folder, labels, relations, names, types, categories)
         if type_names:
-            codes = {value: code for code, value in enumerate(type_names)}
-            assert types is not None
-            np.save(
-                folder / "index/types.npy",
-                np.array([codes.get(value, -1) for value in types], dtype=np.int32),
-            )
-        for split, rows in ordered.items():
-            np.save(folder / f"edges/{split}.npy", rows)
-            if source_names:
-                assert edge_sources is not None
-                codes = {value: code for code, value in enumerate(source_names)}
-                column = np.array([codes[value] for value in edge_sources[split]], dtype=np.int32)
-                np.save(folder / f"edges/{split}.source.npy", column)
-        _write_answers(folder, ordered, len(relations))
-        vocabulary = _hash(["entities", *labels, "relations", *relations])
+            type_codes = {value: code for code, value in enumerate(type_names)}
+            rows = (type_codes.get(value, -1) for value in types or ())
+            np.save(folder / "index/types.npy", np.fromiter(rows, dtype=np.int32))
         info = GraphInfo(
             format=FORMAT,
             name=name,
             num_entities=len(labels),
             num_relations=len(relations),
-            num_triples={split: len(rows) for split, rows in ordered.items()},
+            num_triples={},
             node_types=type_names,
             edge_sources=source_names,
-            fingerprint=_content_fingerprint(vocabulary, ordered),
-            vocabulary_fingerprint=vocabulary,
+            fingerprint="",
+            vocabulary_fingerprint=_hash(["entities", *labels, "relations", *relations]),
             sources=[dict(source) for source in sources],
             notes=dict(notes or {}),
-            files={
-                str(file.relative_to(folder)): sha256(file)
-                for file in sorted(folder.rglob("*"))
-                if file.is_file()
-            },
+            files={},
+            sizes={},
         )
-        (folder / "graph.json").write_text(info.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        columns = {
+            split: [codes[value] for value in values] for split, values in (edge_sources or {}).items()
+        }
+        _write_edges(folder, info, triples, columns)
     return Graph.open(path)
+
+
+def derive_graph(
+    graph: Graph,
+    path: Path,
+    *,
+    triples: Mapping[str, Int[np.ndarray, "n 3"]],
+    edge_sources: Mapping[str, Int[np.ndarray, " n"]] | None = None,
+    sources: Sequence[Mapping[str, Any]] = (),
+    notes: Mapping[str, Any] | None = None,
+) -> Graph:
+    """Write a graph folder with the vocabulary of `graph` and other triples, and open it.
+
+    The vocabulary's files are copied and checked on the way, so ids, names and types are the same in both.
+
+    Args:
+        edge_sources: by split, codes into `graph.info.edge_sources`.
+        sources: files that were read besides those of `graph`.
+        notes: what the derivation reports, added to the notes of `graph`.
+    """
+    with new_folder(path) as folder:
+        (folder / "index").mkdir()
+        for name, checksum in graph.info.files.items():
+            if name.startswith(_SHARED_FILES):
+                shutil.copyfile(graph.path / name, folder / name)
+                if sha256(folder / name) != checksum:
+                    raise GraphDamaged(
+                        f"{graph.path / name} has changed since it was written: import the graph again"
+                    )
+        parent = {"name": graph.name, "fingerprint": graph.fingerprint}
+        added = {
+            "sources": [*graph.info.sources, *(dict(source) for source in sources)],
+            "notes": {**graph.info.notes, "derived from": parent, **(notes or {})},
+        }
+        _write_edges(folder, graph.info.model_copy(update=added), triples, edge_sources or {})
+    return Graph.open(path)
+
+
+def _write_edges(
+    folder: Path,
+    info: GraphInfo,
+    triples: Mapping[str, Int[np.ndarray, "n 3"]],
+    edge_sources: Mapping[str, Sequence[int] | Int[np.ndarray, " n"]],
+) -> None:
+    """Triples, their sources and indexes beside a vocabulary that is there already; `graph.json` comes last."""
+    assert "train" in triples
+    assert set(triples) <= set(SPLITS)
+    dtype = np.int32 if info.num_entities < 2**31 else np.int64
+    ordered = {
+        split: np.ascontiguousarray(triples[split], dtype=dtype) for split in SPLITS if split in triples
+    }
+    (folder / "edges").mkdir()
+    for split, rows in ordered.items():
+        np.save(folder / f"edges/{split}.npy", rows)
+        if info.edge_sources:
+            np.save(folder / f"edges/{split}.source.npy", np.asarray(edge_sources[split], dtype=np.int32))
+    _write_answers(folder, ordered, info.num_relations)
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+    info = info.model_copy(
+        update={
+            "num_triples": {split: len(rows) for split, rows in ordered.items()},
+            "fingerprint": _content_fingerprint(info.vocabulary_fingerprint, ordered),
+            "files": {str(file.relative_to(folder)): sha256(file) for file in files},
+            "sizes": {str(file.relative_to(folder)): file.stat().st_size for file in files},
+        }
+    ).sealed()
+    (folder / "graph.json").write_text(info.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
 def _write_tables(
@@ -288,19 +366,22 @@ def _column(values: Sequence[str]) -> np.ndarray:
 
 
 def _write_parquet(connection: duckdb.DuckDBPyConnection, path: Path, columns: dict[str, np.ndarray]) -> None:
+    quoted = str(path).replace("'", "''")
     connection.register("columns_to_write", columns)
-    connection.execute(f"COPY columns_to_write TO '{path}' (FORMAT parquet)")
+    connection.execute(f"COPY columns_to_write TO '{quoted}' (FORMAT parquet)")
     connection.unregister("columns_to_write")
 
 
 def _write_answers(folder: Path, triples: Mapping[str, np.ndarray], num_relations: int) -> None:
     """One index for each split and for the unions that filters use."""
-    groups = {split: [split] for split in triples}
-    groups["train+valid"] = [split for split in ("train", "valid") if split in triples]
-    groups["known"] = list(triples)
-    for name, members in groups.items():
+    groups: dict[str, tuple[str, ...]] = {split: (split,) for split in triples}
+    groups["train+valid"] = tuple(split for split in ("train", "valid") if split in triples)
+    groups["known"] = tuple(triples)
+    for members in dict.fromkeys(groups.values()):
         rows = triples[members[0]] if len(members) == 1 else np.concatenate([triples[m] for m in members])
-        AnswerIndex.build(rows, num_relations).save(folder / "index" / f"answers-{name}")
+        index = AnswerIndex.build(rows, num_relations)
+        for name in (name for name, other in groups.items() if other == members):
+            index.save(folder / "index" / f"answers-{name}")
 
 
 def _hash(texts: Sequence[str]) -> str:

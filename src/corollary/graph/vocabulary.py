@@ -4,27 +4,33 @@ A table of strings is two files, `NAME.text` (UTF-8, joined) and `NAME.offsets.n
 third, `NAME.sorted.npy`, the ids in byte order. Ten million labels cost no resident memory until they are read.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 from jaxtyping import Int
 
-from corollary.errors import InputError, UnknownName, unknown
+from corollary.errors import GraphDamaged, InputError, UnknownName, unknown
 
-_SUGGESTION_LIMIT = 200_000  # labels that are compared for a suggestion: about a second
+_SUGGESTION_LIMIT = 200_000  # labels that are compared for a suggestion: about two seconds
+_ROWS_PER_CHUNK = 1 << 16  # read at a time when a whole table is walked through
 
 
 class StringTable(Sequence[str]):
     """Strings by row, read from disk one at a time."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        self._offsets = np.load(folder / f"{name}.offsets.npy", mmap_mode="r")
-        text = folder / f"{name}.text"
-        empty = text.stat().st_size == 0
-        self._text = np.zeros(0, np.uint8) if empty else np.memmap(text, dtype=np.uint8, mode="r")
-        order = folder / f"{name}.sorted.npy"
-        self._order = np.load(order, mmap_mode="r") if order.exists() else None
+        self._place = folder / name
+        text, order = folder / f"{name}.text", folder / f"{name}.sorted.npy"
+        try:
+            self._offsets = np.asarray(np.load(folder / f"{name}.offsets.npy", mmap_mode="r"))
+            empty = text.stat().st_size == 0
+            self._text = np.asarray(np.zeros(0, np.uint8) if empty else np.memmap(text, np.uint8, "r"))
+            self._order = np.asarray(np.load(order, mmap_mode="r")) if order.exists() else None
+        except (OSError, ValueError):
+            raise self._damaged() from None
 
     @staticmethod
     def write(folder: Path, name: str, values: Iterable[str], *, searchable: bool) -> None:
@@ -40,14 +46,41 @@ class StringTable(Sequence[str]):
     def __len__(self) -> int:
         return len(self._offsets) - 1
 
-    def __getitem__(self, row):  # type: ignore[no-untyped-def, override]
-        if isinstance(row, slice):
-            return [self[i] for i in range(*row.indices(len(self)))]
-        return self._bytes(int(row)).decode()
+    @overload
+    def __getitem__(self, row: int) -> str: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[str]: ...
+    def __getitem__(self, row: int | slice) -> str | list[str]:
+        if not isinstance(row, slice):
+            return self._decode(self._bytes(int(row)))
+        start, stop, step = row.indices(len(self))
+        if step != 1:
+            return [self[i] for i in range(start, stop, step)]
+        return self._run(start, max(start, stop))
+
+    def __iter__(self) -> Iterator[str]:
+        for start in range(0, len(self), _ROWS_PER_CHUNK):
+            yield from self._run(start, min(start + _ROWS_PER_CHUNK, len(self)))
+
+    def _run(self, start: int, stop: int) -> list[str]:
+        """Neighbouring rows, from one read."""
+        bounds = self._offsets[start : stop + 1].tolist()
+        text = self._text[bounds[0] : bounds[-1]].tobytes()
+        places = [bound - bounds[0] for bound in bounds]
+        return [self._decode(text[low:high]) for low, high in pairwise(places)]
+
+    def _decode(self, text: bytes) -> str:
+        try:
+            return text.decode()
+        except UnicodeDecodeError:
+            raise self._damaged() from None
+
+    def _damaged(self) -> GraphDamaged:
+        return GraphDamaged(f"{self._place}.* cannot be read: import the graph again")
 
     def _bytes(self, row: int) -> bytes:
         if not 0 <= row < len(self):
-            raise IndexError(row)
+            raise IndexError(f"row {row} of a table of {len(self)}")
         return self._text[self._offsets[row] : self._offsets[row + 1]].tobytes()
 
     def rows_of(self, value: str) -> list[int]:
@@ -89,7 +122,7 @@ class Vocabulary:
         """The id of a label, or of a name that only one row bears. Raises `UnknownName` with the nearest label."""
         if rows := self.labels.rows_of(text):
             return rows[0]
-        rows = self.names.rows_of(text) if self.names is not None else []
+        rows = self.names.rows_of(text) if self.names is not None and text else []
         if len(rows) > 1:
             bearers = ", ".join(self.labels[row] for row in rows[:5])
             raise InputError(

@@ -13,6 +13,9 @@ def compiled(*, parallel: bool = False, fastmath: bool | set[str] = False) -> Ca
     """`numba.njit`, cached on disk. Tests wrap every function to check shapes; numba gets the bare one."""
 
     def compile_it(function: F) -> F:
-        return njit(parallel=parallel, fastmath=fastmath, cache=True)(inspect.unwrap(function))
+        compiled_function: F = njit(parallel=parallel, fastmath=fastmath, cache=True)(
+            inspect.unwrap(function)
+        )
+        return compiled_function
 
     return compile_it

@@ -74,7 +74,7 @@ class ConvEConfig(Config):
     """Amount of label smoothing; the paper uses 0.1."""
     smoothing: Smoothing = "uniform"
     """Which definition of label smoothing: uniform, conve or pykeen (see the docs)."""
-    batch_size: PositiveInt = 512
+    batch_size: int = Field(512, ge=2)
     """Queries (kvsall) or examples (1vsall) per optimiser step."""
     block_rows: PositiveInt = 4096
     """Rows of the fixed blocks in which sums over entities run; part of the result, not of the memory plan."""
@@ -94,7 +94,7 @@ class ConvEConfig(Config):
         if not _usable(height, width, self.kernel, self.stacking):
             raise ValueError(
                 f"embedding_dim = {self.embedding_dim} as an image of {height} x {width} is too narrow for kernel = "
-                f"{self.kernel}; the nearest usable size is {self._nearest_usable()}"
+                f"{self.kernel}; nearest usable: {self._nearest_usable()}"
             )
         return height, width
 
@@ -108,11 +108,12 @@ class ConvEConfig(Config):
         height, width = self.stacked()
         return self.channels * (height - self.kernel + 1) * (width - self.kernel + 1)
 
-    def _nearest_usable(self) -> int:
-        for distance in range(1, 100 * self.kernel**2):
+    def _nearest_usable(self) -> str:
+        for distance in range(100 * self.kernel**2):
             for dim in (self.embedding_dim - distance, self.embedding_dim + distance):
-                if dim > 0 and _usable(*_image(dim, None, None, self.stacking), self.kernel, self.stacking):
-                    return dim
+                height, width = _image(max(dim, 1), None, None, self.stacking)
+                if _usable(height, width, self.kernel, self.stacking):
+                    return f"{dim} as {height} x {width}"
         raise AssertionError("a square image is always usable")
 
 

@@ -53,8 +53,9 @@ class Batch:
         return Batch(self.queries.to(device), self.offsets.to(device), self.answers.to(device), self.place)
 
 
+@runtime_checkable
 class UpdateRule(Protocol):
-    """An optimiser as a function of one block: element by element, so blocks of any size give the same bytes."""
+    """An optimiser as a function of one block: element by element, so a table can be updated block by block."""
 
     def state(self, weight: Tensor) -> dict[str, Tensor]:
         """Fresh state for one parameter or one block."""
@@ -85,6 +86,7 @@ class Scorer(Protocol):
         ...
 
 
+@runtime_checkable
 class Learner(Scorer, Protocol):
     """What can be trained by the common loop.
 
@@ -92,7 +94,8 @@ class Learner(Scorer, Protocol):
     A class that implements this also offers `plan(config, size, budget, ...)`, since bytes are known before it exists.
     """
 
-    entities: "Table"
+    @property
+    def entities(self) -> "Table": ...
 
     def batches(self, graph: Graph, *, seed: int, epoch: int) -> Sequence[Batch]:
         """The batches of one epoch, each made when it is asked for; their order depends on seed and epoch alone."""
@@ -115,6 +118,7 @@ class Learner(Scorer, Protocol):
     def named_buffers(self) -> Iterator[tuple[str, Tensor]]: ...
 
 
+@runtime_checkable
 class Table(Protocol):
     """Rows of the entity table with their gradient and optimiser state (see `entity_table`)."""
 

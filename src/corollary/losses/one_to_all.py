@@ -298,7 +298,7 @@ class _PerQuery(torch.autograd.Function):
         return losses
 
     @staticmethod
-    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:
         query, entity, bias, offsets, answers, normaliser = ctx.saved_tensors
         entity_gradient = torch.empty_like(entity)
         bias_gradient = None if bias is None else torch.empty_like(bias)

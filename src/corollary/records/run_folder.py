@@ -9,7 +9,7 @@ report.html        one file, opens anywhere
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -74,7 +74,7 @@ class RunFolder:
         except ValueError:
             raise RunDamaged(f"{self.path / name} is damaged: it is not JSON") from None
 
-    def write_json(self, name: str, values: Mapping[str, Any]) -> None:
+    def write_json(self, name: str, values: Mapping[str, Any] | Sequence[Any]) -> None:
         """Replace one of the JSON files as a whole."""
         write_text(self.path / name, json.dumps(values, indent=1) + "\n")
 
@@ -91,7 +91,10 @@ class RunFolder:
         if not file.exists():
             return []
         lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+        try:
+            return [json.loads(line) for line in lines if line.endswith("\n")]
+        except ValueError:
+            raise RunDamaged(f"{file} is damaged: a line is not JSON") from None
 
     def append_metrics(self, values: Mapping[str, Any]) -> None:
         """Add one line."""

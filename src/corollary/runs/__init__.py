@@ -1,0 +1,1 @@
+"""From configuration to run folder and back: the only room that opens folders for the others."""

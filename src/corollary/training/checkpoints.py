@@ -10,7 +10,6 @@ Row files hold whole blocks of the table, so nothing in them depends on how many
 """
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from torch import Tensor
 
 from corollary.errors import RunDamaged
 from corollary.learners.protocol import Learner, Table
-from corollary.storage import new_folder, sha256
+from corollary.storage import new_folder, remove_folder, sha256
 from corollary.training.averaging import Average, tensors
 
 FORMAT = 1
@@ -133,13 +132,20 @@ def load(
 
 
 def prune(checkpoints: list[Path], *, keep: int, keep_every: int | None, keep_optimizer: bool) -> None:
-    """Leave the last `keep`; of older ones only every `keep_every`th epoch, without what resuming alone needs."""
+    """Leave the last `keep`; of older ones only every `keep_every`th epoch, without what resuming alone needs.
+
+    A checkpoint whose manifest is damaged is of no use and goes too.
+    """
     for path in checkpoints[:-keep]:
-        manifest = read_manifest(path)
+        try:
+            manifest = read_manifest(path)
+        except RunDamaged:
+            remove_folder(path)
+            continue
         if keep_every and manifest.step == 0 and manifest.epoch % keep_every == 0:
             _strip(path, manifest, keep_optimizer=keep_optimizer)
         else:
-            shutil.rmtree(path)
+            remove_folder(path)
 
 
 def _strip(path: Path, manifest: Manifest, *, keep_optimizer: bool) -> None:

@@ -1,0 +1,46 @@
+"""`corollary evaluate`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from corollary.cli.output import print_json, print_table, say
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    split: Annotated[str, typer.Option(help="Which triples: test, valid or train.")] = "test",
+    filter_by: Annotated[
+        Literal["known", "train+valid", "train"] | None,
+        typer.Option("--filter", help="Facts left out of the competition; not given: the run's own setting."),
+    ] = None,
+    candidates: Annotated[
+        Literal["types"] | None, typer.Option(help="types: also rank among the relation's range types alone.")
+    ] = None,
+    checkpoint: Annotated[str | None, typer.Option(help="best, final or epoch-0003.")] = None,
+    ranks: Annotated[
+        Path | None, typer.Option(help="Write the rank of every triple to this Parquet file.")
+    ] = None,
+    per_relation: Annotated[bool, typer.Option(help="Print the table of relations.")] = False,
+    graph: Annotated[Path | None, typer.Option(help="The graph folder, where it has been moved.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Exact filtered ranks of every triple of a split, both sides."""
+    from corollary.runs.evaluating import evaluate as evaluate_run
+    from corollary.runs.run import Run
+
+    opened = Run.open(run, graph=graph, checkpoint=checkpoint)
+    result = evaluate_run(opened, split, filter=filter_by, candidates=candidates, ranks_path=ranks)
+    if as_json:
+        print_json(result.model_dump(mode="json"))
+        return
+    print_table(["figure", split], [[name, value] for name, value in result.metrics.values().items()])
+    if per_relation:
+        frame = (
+            result.to_pandas("relation")
+            .query("candidates == 'all'")
+            .drop(columns=["candidates", "relation_id"])
+        )
+        print_table([str(column) for column in frame.columns], frame.astype(object).to_numpy().tolist())
+    say(f"{result.num_triples:,} triples, filter {result.filter}, ties {result.ties}")

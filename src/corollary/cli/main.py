@@ -1,0 +1,69 @@
+"""The `corollary` command."""
+
+import os
+import sys
+from importlib import metadata
+from typing import Annotated, NoReturn
+
+import typer
+
+from corollary.cli import evaluate, graph, predict, quickstart, report, train
+from corollary.cli.output import show_error
+from corollary.errors import CorollaryError
+
+app = typer.Typer(
+    name="corollary",
+    help="Learn from a knowledge graph, predict what is missing, and say why, inside a memory limit.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.add_typer(graph.app, name="graph")
+app.add_typer(train.app, name="train")
+app.command("evaluate")(evaluate.evaluate)
+app.command("predict")(predict.predict)
+app.command("report")(report.report)
+app.command("quickstart")(quickstart.quickstart)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"corollary {metadata.version('corollary')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options of all commands."""
+
+
+def main() -> None:
+    """Run the command line: errors are one message, without a traceback, and exit code 1."""
+    try:
+        app(args=[_hyphens(argument) for argument in sys.argv[1:]], standalone_mode=True)
+    except CorollaryError as error:
+        leave(show_error(str(error)))
+    except KeyboardInterrupt:
+        leave(show_error("stopped"))
+    except SystemExit as ending:
+        leave(ending.code if isinstance(ending.code, int) else int(ending.code is not None))
+
+
+def leave(code: int) -> NoReturn:
+    """End the process without tearing modules down: after a training, DuckDB 2.0 and torch cannot be unloaded
+    together and print a page of "leaked instance" lines that look like an error."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _hyphens(argument: str) -> str:
+    """`--batch_size` means `--batch-size`; values after `=` stay as they are."""
+    if not argument.startswith("--"):
+        return argument
+    name, equals, value = argument.partition("=")
+    return name.replace("_", "-") + equals + value

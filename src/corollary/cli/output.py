@@ -1,0 +1,110 @@
+"""What commands print: tables for people, JSON for programs, a display for long work."""
+
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from corollary.budget import resident_bytes, show_bytes
+
+if TYPE_CHECKING:
+    from corollary.training.loop import LoopState
+
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+errors = Console(stderr=True, highlight=False)
+
+
+def say(message: str) -> None:
+    """One line about what is happening, on standard error so that results can be piped."""
+    errors.print(message, markup=False, style="dim", soft_wrap=True)
+
+
+def show_error(message: str) -> int:
+    """Print an error alone; the exit code that goes with it."""
+    errors.print(message, markup=False, style="red", soft_wrap=True)
+    return 1
+
+
+def print_json(value: Any) -> None:
+    """JSON on standard output, as it is."""
+    print(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str | None = None) -> None:
+    """A table; numbers to the right, four digits after the point."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for number, column in enumerate(columns):
+        numeric = bool(rows) and all(
+            isinstance(row[number], int | float) or row[number] is None for row in rows
+        )
+        table.add_column(column, justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row))
+    console.print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+class TrainingDisplay:
+    """A progress bar with loss, rate, memory and time left; where there is no terminal, a line a validation."""
+
+    def __init__(self) -> None:
+        self._live = errors.is_terminal
+        self._progress = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn(
+                "loss {task.fields[loss]:.4f}  {task.fields[rate]:,.0f} queries/s  {task.fields[memory]}"
+            ),
+            TimeRemainingColumn(),
+            console=errors,
+            disable=not self._live,
+        )
+        self._queries, self._since, self._drawn = 0, time.monotonic(), 0.0
+
+    def started(self, *, epochs: int, steps: int, state: "LoopState") -> None:
+        """Set up the bar; a resumed run starts where it stands."""
+        self._epochs, self._steps = epochs, steps
+        self._task = self._progress.add_task(
+            "train", total=epochs * steps, completed=state.epoch * steps + state.step,
+            epoch=f"{state.epoch + 1}/{epochs}", loss=float("nan"), rate=0.0, memory="",
+        )  # fmt: skip
+        self._progress.start()
+
+    def stepped(self, *, state: "LoopState", queries: int, loss: float, lr: float) -> None:
+        """Redraw at most five times a second."""
+        self._queries += queries
+        now = time.monotonic()
+        if not self._live or now - self._drawn < 0.2:
+            return
+        self._drawn = now
+        self._progress.update(
+            self._task, completed=state.epoch * self._steps + state.step, epoch=f"{state.epoch + 1}/{self._epochs}",
+            loss=loss, rate=self._queries / max(now - self._since, 1e-9), memory=show_bytes(resident_bytes()),
+        )  # fmt: skip
+
+    def finished_epoch(self, line: Mapping[str, Any]) -> None:
+        """One line for each validation."""
+        valid = line.get("valid")
+        if valid is not None:
+            averaged = line.get("valid_average")
+            more = f", averaged weights {averaged['mrr']:.4f}" if averaged else ""
+            say(f"epoch {line['epoch']}: loss {line['loss']:.4f}, validation MRR {valid['mrr']:.4f}{more}")
+        if line["epoch"] == self._epochs:
+            self.close()
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        self._progress.stop()

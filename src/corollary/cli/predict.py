@@ -1,0 +1,53 @@
+"""`corollary predict`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from corollary.cli.output import console, print_json, print_table, say
+from corollary.errors import ConfigError
+
+
+def predict(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    head: Annotated[str | None, typer.Option(help="The head; leave it out to ask for it.")] = None,
+    relation: Annotated[str | None, typer.Option(help="The relation.")] = None,
+    tail: Annotated[str | None, typer.Option(help="The tail; leave it out to ask for it.")] = None,
+    queries: Annotated[
+        Path | None, typer.Option(help="A file of head<TAB>relation<TAB>tail with one side empty or '?'.")
+    ] = None,
+    k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="Answers per question.")] = 10,
+    new_only: Annotated[bool, typer.Option(help="Leave out what the graph holds already.")] = False,
+    output: Annotated[
+        Path | None, typer.Option(help="Write to a .csv, .parquet or .json file instead.")
+    ] = None,
+    checkpoint: Annotated[str | None, typer.Option(help="best, final or epoch-0003.")] = None,
+    graph: Annotated[Path | None, typer.Option(help="The graph folder, where it has been moved.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """The most plausible answers to one question or a file of them."""
+    from corollary.runs.predicting import Question, read_questions, write_predictions
+    from corollary.runs.predicting import predict as predict_run
+    from corollary.runs.run import Run
+
+    if queries is not None and (head or relation or tail):
+        raise ConfigError("give either --queries or one question, not both")
+    if queries is None and (relation is None or (head is None) == (tail is None)):
+        raise ConfigError("give --relation and one of --head and --tail: the other is what is asked for")
+    opened = Run.open(run, graph=graph, checkpoint=checkpoint)
+    asked = read_questions(queries) if queries is not None else [Question(head, relation or "", tail)]
+    found = predict_run(opened, asked, k=k, new_only=new_only)
+    if output is not None:
+        write_predictions(found, output)
+        say(f"{len(found.predictions)} questions answered in {output}")
+    elif as_json:
+        print_json(found.as_list())
+    else:
+        for prediction in found.predictions:
+            console.print(str(prediction.question), style="bold", markup=False)
+            rows = [
+                [a.place, a.label, a.name if a.name != a.label else "", a.score, "" if a.known else "new"]
+                for a in prediction.answers
+            ]
+            print_table(["place", "label", "name", "score", ""], rows)

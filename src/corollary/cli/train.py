@@ -1,0 +1,133 @@
+"""`corollary train`: conve, and `--resume`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from corollary.cli.output import TrainingDisplay, print_json, print_table, say
+from corollary.errors import ConfigError
+
+app = typer.Typer(
+    help="Train a learner, or go on with a training that was stopped (--resume).", invoke_without_command=True
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+Memory = Annotated[str | None, typer.Option(help="Most resident memory, such as 4GiB.")]
+
+
+@app.callback()
+def train(
+    context: typer.Context,
+    resume: Annotated[Path | None, typer.Option(help="A run folder whose training was stopped.")] = None,
+    graph: Annotated[
+        Path | None, typer.Option(help="With --resume: the graph folder, where it has been moved.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a learner, or go on with a training that was stopped (--resume)."""
+    if context.invoked_subcommand is not None:
+        return
+    if resume is None:
+        raise ConfigError("nothing to do: give a learner (corollary train conve GRAPH) or --resume RUN")
+    from corollary.runs.training import resume as resume_run
+
+    with_display(lambda display: resume_run(resume, graph=graph, observer=display, say=say), as_json)
+
+
+@app.command("conve")
+def conve(
+    graph: Annotated[Path | None, typer.Argument(help="A graph folder.")] = None,
+    output_dir: Annotated[
+        Path | None, typer.Option("--output-dir", "--output", "-o", help="The run folder to make.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="A TOML file, or the config.json of a run.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=VALUE, such as training.clip_norm=1.")
+    ] = None,
+    train: Annotated[
+        list[Path] | None, typer.Option(help="Loose training triples, in place of GRAPH.")
+    ] = None,
+    valid: Annotated[list[Path] | None, typer.Option(help="Loose validation triples.")] = None,
+    test: Annotated[list[Path] | None, typer.Option(help="Loose test triples.")] = None,
+    entity_to_id: Annotated[
+        Path | None, typer.Option(help="Labels and ids of entities, kept as given.")
+    ] = None,
+    relation_to_id: Annotated[Path | None, typer.Option(help="Labels and ids of relations.")] = None,
+    num_epochs: Annotated[int | None, typer.Option(help="Passes over the training queries.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Queries per optimiser step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="First learning rate.")] = None,
+    embedding_dim: Annotated[int | None, typer.Option(help="Length of an embedding.")] = None,
+    output_channels: Annotated[int | None, typer.Option(help="Feature maps of the convolution.")] = None,
+    label_smoothing: Annotated[float | None, typer.Option(help="Amount of label smoothing.")] = None,
+    num_workers: Annotated[int | None, typer.Option(help="Threads that make batches ahead.")] = None,
+    checkpoint_frequency: Annotated[
+        int | None, typer.Option(help="Keep the checkpoint of every Nth epoch for good.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of weights, order and dropout.")] = None,
+    device: Device = None,
+    memory_limit: Memory = None,
+    as_json: Json = False,
+) -> None:
+    """Train ConvE on a graph folder or on loose files; the run folder holds weights, figures and a report."""
+    from corollary.config import read_table, with_overrides
+    from corollary.runs.config import RunConfig, from_record
+    from corollary.runs.training import import_loose, train_conve
+
+    if output_dir is None:
+        raise ConfigError("--output-dir is missing: name the run folder to make")
+    flags: dict[str, Any] = {
+        "training.epochs": num_epochs,
+        "model.batch_size": batch_size,
+        "training.lr": learning_rate,
+        "model.embedding_dim": embedding_dim,
+        "model.channels": output_channels,
+        "model.label_smoothing": label_smoothing,
+        "training.num_workers": num_workers,
+        "training.checkpoint_frequency": checkpoint_frequency,
+        "seed": seed,
+        "device": f'"{device}"' if device else None,
+        "memory_limit": f'"{memory_limit}"' if memory_limit else None,
+    }
+    overrides = [f"{key}={value}" for key, value in flags.items() if value is not None] + list(settings or [])
+    table = from_record(read_table(config)) if config is not None else {}
+    options = RunConfig.build(with_overrides(table, overrides), where=str(config or "options"))
+    if (graph is None) == (not train):
+        raise ConfigError(
+            "give either a graph folder or loose triples with --train, not both and not neither"
+        )
+    if graph is None:
+        graph = import_loose(
+            output_dir, train or [], valid or [], test or [], entity_to_id, relation_to_id, options, say=say
+        )
+    place = graph
+    with_display(lambda display: train_conve(place, output_dir, options, observer=display, say=say), as_json)
+
+
+def with_display(work: Any, as_json: bool) -> None:
+    """Run a training under the display and print what came of it."""
+    display = TrainingDisplay()
+    try:
+        run = work(display)
+    finally:
+        display.close()
+    show_run(run, as_json)
+
+
+def show_run(run: Any, as_json: bool) -> None:
+    """Headline figures and where everything is."""
+    result = run.evaluation
+    if as_json:
+        print_json(
+            {
+                "run": str(run.path),
+                "evaluation": result.model_dump(mode="json") if result is not None else None,
+            }
+        )
+        return
+    if result is not None:
+        figures = result.metrics.values()
+        print_table(["figure", "test"], [[name, value] for name, value in figures.items()])
+    say(f"run folder: {run.path}    report: {run.path / 'report.html'}")
+    say(f"next: corollary predict {run.path} --head NAME --relation NAME")

@@ -1,0 +1,205 @@
+"""A part of a graph as a graph folder of its own.
+
+The graph goes into the staging tables, the filters of `filters` cut it there, and the triples that are left are
+taken over as they are: their order, their splits and their sources do not change.
+"""
+
+import glob
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+from jaxtyping import Int
+
+from corollary.budget import MIB, Budget, resident_bytes, show_bytes
+from corollary.errors import InputError, PlanDoesNotFit, StorageError
+from corollary.graph.filters import FilterConfig, apply_filters
+from corollary.graph.folder import Graph, derive_graph, write_graph
+from corollary.graph.staging import Staging
+from corollary.graph.text_lines import insert_columns
+
+Say = Callable[[str], None]
+
+_CHUNK = 1 << 20  # triples staged at a time
+_BYTES_PER_TRIPLE = 104  # the triple, its row and its source, and 80 while its answers are indexed
+_DATABASE_SHARE = 0.8  # of the free memory: DuckDB's own limit leaves out some of its buffers
+
+
+def subset_graph(
+    graph: Graph,
+    output: Path,
+    config: FilterConfig,
+    *,
+    budget: Budget,
+    keep_vocabulary: bool = True,
+    say: Say = print,
+) -> Graph:
+    """Write the part of `graph` that `config` keeps, and open it.
+
+    Args:
+        keep_vocabulary: share the vocabulary, so that ids mean the same in both and runs can be compared. Otherwise
+            the nodes and relations that are left get new dense ids, in the order of the old ones: what makes
+            a graph fit a smaller machine.
+
+    A split that is left without a triple is not written. `notes` of the new graph hold the filters, their counts
+    and the fingerprint of the graph it is part of.
+
+    Raises `InputError` where no filter is set, besides what `apply_filters` raises; `StorageError` where `output`
+    exists; `PlanDoesNotFit` where the triples that are left need more than the memory limit.
+
+    Memory: DuckDB takes what the limit leaves; then 104 bytes a triple that is kept, and the labels once.
+    """
+    if not config.active:
+        raise InputError(
+            f"{graph.path}: nothing to cut: set at least one filter, such as keep_predicates or k_core"
+        )
+    if output.exists():
+        raise StorageError(f"{output} exists already: choose another place or remove it first")
+    limit = None if budget.limit is None else int((budget.limit - resident_bytes()) * _DATABASE_SHARE)
+    with Staging(output.parent, limit) as staging:
+        _load(staging, graph)
+        counts = apply_filters(staging.connection, config, say=say)
+        rows = staging.connection.execute("SELECT ordinal FROM edges ORDER BY ordinal").fetchnumpy()[
+            "ordinal"
+        ]
+        isolated = _isolated(staging, graph) if config.keep_isolated else np.zeros(0, dtype=np.int64)
+    _check_memory(len(rows), budget)
+    triples, sources = _taken(graph, np.asarray(rows, dtype=np.int64), say)
+    settings = config.model_dump(mode="json", exclude_defaults=True)
+    if config.around or config.around_file:
+        settings["hops"] = config.hops
+    notes = {"subset": {"of": graph.fingerprint, "filters": settings, "counts": counts}}
+    if keep_vocabulary:
+        return derive_graph(graph, output, triples=triples, edge_sources=sources, notes=notes)
+    return _write_compact(graph, output, triples, sources, isolated, notes)
+
+
+def _load(staging: Staging, graph: Graph) -> None:
+    """The graph in the staging tables; `ordinal` counts the triples of all splits, in the order of the splits."""
+    connection = staging.connection
+    connection.execute(
+        """CREATE TABLE subset_nodes AS SELECT id, label, name, type, categories FROM read_parquet(?)""",
+        [glob.escape(str(graph.path / "nodes.parquet"))],
+    )
+    connection.execute(
+        """INSERT INTO nodes SELECT label, name, type, from_json(categories, '["VARCHAR"]')
+        FROM subset_nodes ORDER BY id"""
+    )
+    connection.execute("CREATE TABLE subset_relations (id BIGINT, label VARCHAR)")
+    insert_columns(
+        connection, "subset_relations", np.arange(graph.num_relations), list(graph.relations.labels)
+    )
+    names = graph.info.edge_sources
+    connection.execute("CREATE TABLE subset_sources (code INTEGER, name VARCHAR)")
+    insert_columns(connection, "subset_sources", np.arange(-1, len(names)), ["", *names])
+    connection.execute(
+        "CREATE TABLE subset_edges (ordinal BIGINT, split VARCHAR, h BIGINT, r BIGINT, t BIGINT, source INTEGER)"
+    )
+    start = 0
+    for split in graph.splits:
+        triples, sources = graph.triples(split), graph.edge_sources(split)
+        for first in range(0, len(triples), _CHUNK):
+            part = np.asarray(triples[first : first + _CHUNK])
+            codes = np.full(len(part), -1) if sources is None else np.asarray(sources[first : first + _CHUNK])
+            ordinals = np.arange(start + first, start + first + len(part))
+            splits = np.full(len(part), split, dtype=object)
+            heads, relations, tails = (np.ascontiguousarray(part[:, i]) for i in range(3))
+            insert_columns(connection, "subset_edges", ordinals, splits, heads, relations, tails, codes)
+        start += len(triples)
+    connection.execute(
+        """INSERT INTO edges SELECT ordinal, split, hn.label, rn.label, tn.label, sn.name FROM subset_edges
+        JOIN subset_nodes AS hn ON hn.id = h JOIN subset_relations AS rn ON rn.id = r
+        JOIN subset_nodes AS tn ON tn.id = t JOIN subset_sources AS sn ON sn.code = source"""
+    )
+    connection.execute("DROP TABLE subset_edges")
+
+
+def _isolated(staging: Staging, graph: Graph) -> Int[np.ndarray, " nodes"]:
+    """Ids of all nodes that are left, with edges or without."""
+    found = staging.connection.execute(
+        "SELECT id FROM subset_nodes SEMI JOIN nodes USING (label) ORDER BY id"
+    )
+    return np.asarray(found.fetchnumpy()["id"], dtype=np.int64)
+
+
+def _check_memory(num_triples: int, budget: Budget) -> None:
+    needed = resident_bytes() + num_triples * _BYTES_PER_TRIPLE
+    if budget.limit is not None and needed > budget.limit:
+        raise PlanDoesNotFit(
+            f"writing the {num_triples:,} triples that are left needs {show_bytes(needed)} and the budget is "
+            f"{show_bytes(budget.limit)} (MiB: this process {resident_bytes() / MIB:.1f}, triples with their index "
+            f"{num_triples * _BYTES_PER_TRIPLE / MIB:.1f}). Cut more, or raise --memory-limit."
+        )
+
+
+def _taken(
+    graph: Graph, rows: Int[np.ndarray, " kept"], say: Say
+) -> tuple[dict[str, Int[np.ndarray, "n 3"]], dict[str, Int[np.ndarray, " n"]]]:
+    """Triples and source codes by split, from their rows over all splits in ascending order."""
+    triples, sources, start = {}, {}, 0
+    for split in graph.splits:
+        whole, codes = graph.triples(split), graph.edge_sources(split)
+        mine = rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + len(whole))] - start
+        start += len(whole)
+        if not len(mine):
+            say(f"the split {split!r} has no triple left and is not written")
+            continue
+        triples[split] = np.asarray(whole[mine])
+        if codes is not None:
+            sources[split] = np.asarray(codes[mine])
+    return triples, sources
+
+
+def _write_compact(
+    graph: Graph,
+    output: Path,
+    triples: dict[str, Int[np.ndarray, "n 3"]],
+    sources: dict[str, Int[np.ndarray, " n"]],
+    isolated: Int[np.ndarray, " nodes"],
+    notes: dict[str, Any],
+) -> Graph:
+    """A folder with new dense ids for what is left."""
+    every = np.concatenate(list(triples.values()))
+    entities = np.union1d(np.unique(every[:, [0, 2]]), isolated)
+    relations = np.unique(every[:, 1])
+    renumbered = {
+        split: np.stack(
+            [
+                np.searchsorted(entities, rows[:, 0]),
+                np.searchsorted(relations, rows[:, 1]),
+                np.searchsorted(entities, rows[:, 2]),
+            ],
+            axis=1,
+        )
+        for split, rows in triples.items()
+    }
+    names = graph.info.edge_sources
+    return write_graph(
+        output,
+        name=graph.name,
+        labels=[graph.entities.labels[int(row)] for row in entities],
+        relations=[graph.relations.labels[int(row)] for row in relations],
+        triples=renumbered,
+        edge_sources={split: [names[code] for code in codes] for split, codes in sources.items()} or None,
+        sources=graph.info.sources,
+        notes={**graph.info.notes, **notes},
+        **_node_columns(graph, entities),
+    )
+
+
+def _node_columns(graph: Graph, entities: Int[np.ndarray, " nodes"]) -> dict[str, Any]:
+    """Names, types and categories of some nodes."""
+    with duckdb.connect() as connection:
+        connection.register("wanted", {"id": entities})
+        rows = connection.execute(
+            "SELECT name, type, categories FROM read_parquet(?) SEMI JOIN wanted USING (id) ORDER BY id",
+            [glob.escape(str(graph.path / "nodes.parquet"))],
+        ).fetchnumpy()
+    return {
+        "names": list(rows["name"]),
+        "types": list(rows["type"]),
+        "categories": [json.loads(text) for text in rows["categories"]],
+    }

@@ -1,0 +1,64 @@
+"""Which device a run uses, said aloud, and a record of the machine."""
+
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from corollary.errors import ConfigError
+from corollary.messages import Say
+
+
+def choose_device(name: str, say: Say) -> Fabric:
+    """Fabric on one device. `auto` is CUDA where there is one, else the CPU; MPS only by name."""
+    kind, _, number = name.partition(":")
+    if kind not in ("auto", "cpu", "cuda", "mps") or (number and not number.isdigit()):
+        raise ConfigError(f"device {name!r} is not known: use auto, cpu, cuda, cuda:0 or mps")
+    if kind == "auto":
+        kind = "cuda" if torch.cuda.is_available() else "cpu"
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available[kind]:
+        raise ConfigError(
+            f"device {name!r} is not on this machine; there is {', '.join(k for k in available if available[k])}"
+        )
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+        raise ConfigError(
+            f"device {name!r} is not on this machine: it has {torch.cuda.device_count()} CUDA devices"
+        )
+    what = (
+        f"{cpu_kind()}, {torch.get_num_threads()} threads"
+        if kind == "cpu"
+        else torch_name(kind, int(number or 0))
+    )
+    say(f"device: {kind} ({what})")
+    return Fabric(accelerator=kind, devices=[int(number)] if number else 1)
+
+
+def torch_name(kind: str, number: int) -> str:
+    """The accelerator's own name."""
+    return torch.cuda.get_device_name(number) if kind == "cuda" else "Apple"
+
+
+def cpu_kind() -> str:
+    """What the processor calls itself."""
+    file = Path("/proc/cpuinfo")
+    if file.exists():
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def machine(fabric: Fabric) -> dict[str, Any]:
+    """What the bytes of a result depend on besides the configuration."""
+    packages = ("corollary", "torch", "numpy", "numba", "duckdb", "lightning-fabric")
+    return {
+        "device_used": str(fabric.device),
+        "processor": cpu_kind(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "versions": {package: metadata.version(package) for package in packages},
+    }

@@ -1,0 +1,183 @@
+"""Answers to questions: the most plausible tails or heads, named, with what is known marked."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pandas as pd
+import torch
+
+from corollary.errors import InputError
+from corollary.evaluation.topk import top_answers
+from corollary.graph.answers import Side, directed
+from corollary.learners.protocol import Queries
+from corollary.runs.run import Run
+from corollary.storage import new_file
+
+UNKNOWN = "?"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One predicted fact. `place` counts from 1; `known` means that the graph holds the fact already."""
+
+    place: int
+    label: str
+    name: str
+    score: float
+    known: bool
+
+
+@dataclass(frozen=True)
+class Question:
+    """A triple with one side missing; labels as the graph writes them."""
+
+    head: str | None
+    relation: str
+    tail: str | None
+
+    @property
+    def side(self) -> Side:
+        """The side that is asked for."""
+        return "tail" if self.tail is None else "head"
+
+    def __str__(self) -> str:
+        return f"({self.head or UNKNOWN}, {self.relation}, {self.tail or UNKNOWN})"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A question and its best answers."""
+
+    question: Question
+    answers: list[Answer]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Answers to several questions, and the run that gave them."""
+
+    run: str
+    predictions: list[Prediction]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row an answer: head, relation, tail (the answer filled in), side, place, name, score, known."""
+        rows: list[dict[str, Any]] = []
+        for prediction in self.predictions:
+            asked = prediction.question
+            for answer in prediction.answers:
+                rows.append(
+                    {
+                        "head": asked.head if asked.side == "tail" else answer.label,
+                        "relation": asked.relation,
+                        "tail": answer.label if asked.side == "tail" else asked.tail,
+                        "side": asked.side,
+                        "place": answer.place,
+                        "name": answer.name,
+                        "score": answer.score,
+                        "known": answer.known,
+                    }
+                )
+        columns = ["head", "relation", "tail", "side", "place", "name", "score", "known"]
+        return pd.DataFrame(rows, columns=columns)
+
+    def as_list(self) -> list[dict[str, Any]]:
+        """The same as nested dictionaries, for JSON."""
+        found = []
+        for prediction in self.predictions:
+            asked = prediction.question
+            answers = [
+                {"rank": a.place, "label": a.label, "name": a.name, "score": a.score, "known": a.known}
+                for a in prediction.answers
+            ]
+            found.append({"query": str(asked), **vars(asked), "side": asked.side, "answers": answers})
+        return found
+
+
+def predict(run: Run, questions: Sequence[Question], *, k: int = 10, new_only: bool = False) -> Predictions:
+    """The `k` most plausible answers of each question, in the order of the questions.
+
+    Args:
+        new_only: leave out what any split of the graph holds.
+
+    Memory: one chunk of questions times one block of entities. Raises `UnknownName` with the nearest name.
+    """
+    graph, model = run.graph, run.model
+    asked = [_ids(run, question) for question in questions]
+    entity, relation = (np.array(column, dtype=np.int64) for column in zip(*asked, strict=True))
+    found = top_answers(
+        model,
+        Queries(torch.from_numpy(entity), torch.from_numpy(relation)),
+        k=k,
+        block_rows=run.config.model.block_rows,
+        graph=graph,
+        exclude="known" if new_only else None,
+    )
+    vocabulary = graph.entities
+    predictions = []
+    for row, question in enumerate(questions):
+        answers = [
+            Answer(place + 1, vocabulary.label(int(i)), vocabulary.name(int(i)), float(score), bool(known))
+            for place, (i, score, known) in enumerate(
+                zip(found.entity_ids[row], found.scores[row], found.known[row], strict=True)
+            )
+            if i >= 0
+        ]
+        predictions.append(Prediction(question, answers))
+    return Predictions(run.folder.name, predictions)
+
+
+def write_predictions(found: Predictions, path: Path) -> None:
+    """Write them as `.csv`, `.parquet` or `.json`, as the name of the file says."""
+    if path.suffix not in (".csv", ".parquet", ".json"):
+        raise InputError(f"{path}: the name should end in .csv, .parquet or .json")
+    with new_file(path) as partial:
+        if path.suffix == ".json":
+            partial.write_text(
+                json.dumps(found.as_list(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+            )
+        elif path.suffix == ".csv":
+            found.to_pandas().to_csv(partial, index=False)
+        else:
+            with duckdb.connect() as connection:
+                connection.register("found", found.to_pandas())
+                connection.table("found").write_parquet(str(partial))
+
+
+def read_questions(path: Path) -> list[Question]:
+    """A file of `head<TAB>relation<TAB>tail` with one side empty or `?`. Raises `InputError` naming the line."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from None
+    questions = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        parts = line.split("\t")
+        if len(parts) != 3:
+            raise InputError(
+                f"{path}:{number}: expected head, relation, tail between tabs, found {len(parts)} fields"
+            )
+        head, relation, tail = (None if part in ("", UNKNOWN) else part for part in parts)
+        if relation is None or (head is None) == (tail is None):
+            raise InputError(
+                f"{path}:{number}: expected a relation and one side, the other empty or {UNKNOWN}"
+            )
+        questions.append(Question(head, relation, tail))
+    if not questions:
+        raise InputError(f"{path} holds no questions")
+    return questions
+
+
+def _ids(run: Run, question: Question) -> tuple[int, int]:
+    """Entity id and directed relation id."""
+    graph = run.graph
+    relation = np.array([graph.relations.find(question.relation)])
+    given = question.head if question.side == "tail" else question.tail
+    assert given is not None
+    return graph.entities.find(given), int(directed(relation, question.side, graph.num_relations)[0])

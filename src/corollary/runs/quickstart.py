@@ -1,0 +1,69 @@
+"""The whole program on the world's countries: import, split, train, rank, predict, report."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from corollary.graph.import_dataset import import_dataset
+from corollary.graph.splits import SplitConfig, split_graph
+from corollary.learners.conve import ConvEConfig
+from corollary.messages import Say, silent
+from corollary.reports.html import write_report
+from corollary.runs.config import EvaluationConfig, RunConfig
+from corollary.runs.predicting import Predictions, Question, predict
+from corollary.runs.run import Run
+from corollary.runs.training import train_conve
+from corollary.storage import readable_errors
+from corollary.training.loop import Observer, TrainingConfig
+from corollary.training.optimizers import OptimizerConfig
+from corollary.training.schedules import ScheduleConfig
+
+QUESTIONS = (
+    Question("France", "borders", None),
+    Question("Peru", "official_language", None),
+    Question("Kazakhstan", "spoken_language", None),
+    Question(None, "uses_currency", "Euro"),
+    Question("Mongolia", "located_in_region", None),
+)
+
+
+@dataclass(frozen=True)
+class Quickstart:
+    """What the quickstart made."""
+
+    graph: Path
+    run: Run
+    predictions: Predictions
+
+
+def quickstart_config(epochs: int | None = None) -> RunConfig:
+    """The UMLS recipe, shorter: a small dense graph too."""
+    return RunConfig(
+        model=ConvEConfig(batch_size=64, label_smoothing=0.1),
+        training=TrainingConfig(
+            epochs=epochs or 60,
+            lr=3e-3,
+            average_decay=0.99,
+            validate_every=10,
+            optimizer=OptimizerConfig(name="adamw", weight_decay=0.05),
+            schedule=ScheduleConfig(name="cosine", warmup=0.02),
+        ),
+        evaluation=EvaluationConfig(checkpoint="final"),
+    )
+
+
+def quickstart(
+    output: Path, *, epochs: int | None = None, observer: Observer | None = None, say: Say = silent
+) -> Quickstart:
+    """Make `output/graph`, `output/split` and `output/run` from the embedded graph.
+
+    Raises `StorageError` where one of them exists already.
+    """
+    with readable_errors(output):
+        output.mkdir(parents=True, exist_ok=True)
+    graph = import_dataset("countries", output / "graph", say=say)
+    split = split_graph(graph, output / "split", SplitConfig(valid=0.1, test=0.1), say=say)
+    run = train_conve(split, output / "run", quickstart_config(epochs), observer=observer, say=say)
+    predictions = predict(run, QUESTIONS, k=8)
+    run.folder.write_json("predictions.json", predictions.as_list())
+    write_report(run.folder)
+    return Quickstart(split.path, run, predictions)

@@ -1,0 +1,97 @@
+"""A finished or running training, opened: its folder, its graph, its model."""
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+from corollary.errors import GraphError, GraphMismatch
+from corollary.evaluation.metrics import Evaluation
+from corollary.graph.folder import Graph
+from corollary.learners import LEARNERS
+from corollary.learners.conve import ConvE
+from corollary.records.run_folder import RunFolder
+from corollary.runs.config import RunConfig, from_record
+from corollary.training import checkpoints
+
+
+class Run:
+    """A run folder with its graph. The model is loaded when it is first needed, from `best/`, else from `final/`."""
+
+    def __init__(self, folder: RunFolder, graph: Graph, *, checkpoint: str | None = None) -> None:
+        self.folder, self.graph, self._checkpoint = folder, graph, checkpoint
+
+    @classmethod
+    def open(
+        cls, path: str | Path, *, graph: str | Path | None = None, checkpoint: str | None = None
+    ) -> Self:
+        """Open a run.
+
+        Args:
+            graph: the graph folder, where it is no longer where the run was trained.
+            checkpoint: `best`, `final` or `epoch-0003`.
+
+        Raises `GraphMismatch` where the graph is another one than the run was trained on.
+        """
+        folder = RunFolder.open(path)
+        recorded = folder.config["graph"]
+        place = Path(graph) if graph is not None else _recorded_place(folder.path, recorded["path"])
+        try:
+            opened = Graph.open(place)
+        except GraphError as error:
+            if graph is not None:
+                raise
+            raise GraphError(f"{error} {path} was trained on it; name its place with --graph.") from None
+        if opened.fingerprint != recorded["fingerprint"]:
+            raise GraphMismatch(
+                f"{opened.path} (fingerprint {opened.fingerprint[:12]}) is not the graph that {path} was trained on "
+                f"({recorded['name']}, {recorded['fingerprint'][:12]}): name the right one with --graph"
+            )
+        return cls(folder, opened, checkpoint=checkpoint)
+
+    @property
+    def path(self) -> Path:
+        return self.folder.path
+
+    @cached_property
+    def config(self) -> RunConfig:
+        """The run's configuration, validated again."""
+        return RunConfig.build(from_record(self.folder.config), where=str(self.path / "config.json"))
+
+    @property
+    def evaluation(self) -> Evaluation | None:
+        """Figures on the test split, as `evaluation.json` holds them; None where there are none yet."""
+        if not (self.path / "evaluation.json").exists():
+            return None
+        return Evaluation.model_validate(self.folder.read_json("evaluation.json"))
+
+    @cached_property
+    def model(self) -> ConvE:
+        """The learner in evaluation mode, on the CPU."""
+        learner = build_learner(self.config, self.graph)
+        checkpoints.load(
+            self.folder.finished_checkpoint(self._checkpoint or self.config.evaluation.checkpoint), learner
+        )
+        return learner.eval()
+
+
+def build_learner(config: RunConfig, graph: Graph, *, device: str = "cpu") -> ConvE:
+    """A fresh learner for a graph, its weights a function of the seed."""
+    kind, _ = LEARNERS["conve"]
+    return kind(
+        config.model,
+        num_entities=graph.num_entities,
+        num_relations=graph.num_relations,
+        seed=config.seed,
+        device=device,
+    )
+
+
+def place_to_record(run: Path, graph: Path) -> str:
+    """Relative to the run folder where the graph lies in it or beside it, so that both can be moved; else absolute."""
+    run, graph = run.resolve(), graph.resolve()
+    return os.path.relpath(graph, run) if graph.is_relative_to(run.parent) else str(graph)
+
+
+def _recorded_place(run: Path, recorded: str) -> Path:
+    return Path(os.path.normpath(run.resolve() / recorded))

@@ -1,0 +1,69 @@
+"""Graphs that many tests share: a small real one and a tiny one. One thread a process, as pytest runs several."""
+
+import csv
+import os
+from importlib.resources import files
+from pathlib import Path
+
+for variable in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):  # before torch and numba are imported
+    os.environ.setdefault(
+        variable, "1"
+    )  # threads that wait for each other's cores made the tests four times slower
+
+import numpy as np
+import pytest
+
+from corollary.graph.folder import Graph, write_graph
+
+
+def _rows(name: str) -> list[list[str]]:
+    text = (files("corollary") / "graph" / "countries" / name).read_text(encoding="utf-8")
+    return list(csv.reader(text.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE))[1:]
+
+
+def _cut(triples: np.ndarray, held_out: int) -> dict[str, np.ndarray]:
+    """Train, and `held_out` triples each for validation and test, in an order that is always the same."""
+    rows = np.random.default_rng(0).permutation(triples)
+    return {
+        "train": rows[2 * held_out :],
+        "valid": rows[:held_out],
+        "test": rows[held_out : 2 * held_out],
+    }
+
+
+@pytest.fixture(scope="session")
+def countries(tmp_path_factory: pytest.TempPathFactory) -> Graph:
+    """The embedded graph, cut at random: 5,126 triples to train on, 300 each to validate and test."""
+    nodes, edges = _rows("nodes.tsv"), _rows("edges.tsv")
+    labels = [row[0] for row in nodes]
+    relations = sorted({row[1] for row in edges})
+    ids = {label: i for i, label in enumerate(labels)}
+    triples = np.array([(ids[head], relations.index(relation), ids[tail]) for head, relation, tail in edges])
+    return write_graph(
+        tmp_path_factory.mktemp("graphs") / "countries",
+        name="countries",
+        labels=labels,
+        relations=relations,
+        triples=_cut(triples, 300),
+        names=[row[2] for row in nodes],
+        types=[row[1] for row in nodes],
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Graph:
+    """30 entities, 3 relations; 160 distinct triples, 20 of them held out."""
+    return tiny_graph(tmp_path_factory.mktemp("graphs") / "tiny")
+
+
+def tiny_graph(path: Path) -> Graph:
+    """Random triples, always the same."""
+    codes = np.random.default_rng(0).choice(30 * 3 * 30, size=160, replace=False)
+    triples = np.stack([codes // 90, codes // 30 % 3, codes % 30], axis=1)
+    return write_graph(
+        path,
+        name="tiny",
+        labels=[f"e{i:02d}" for i in range(30)],
+        relations=["likes", "knows", "treats"],
+        triples=_cut(triples, 10),
+    )
