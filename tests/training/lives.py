@@ -23,7 +23,7 @@ from corollary.records.run_folder import RunFolder
 from corollary.storage import sha256
 from corollary.training.loop import Loop, LoopState, Silent, TrainingConfig
 
-MODEL = {"embedding_dim": 12, "channels": 4, "batch_size": 13, "block_rows": 7}
+MODEL = {"embedding_dim": 12, "channels": 4, "batch_size": 25, "block_rows": 7}
 VARYING = ("seconds", "validation_seconds", "resident_bytes", "peak_bytes")
 
 

@@ -159,11 +159,7 @@ def test_stopped_early_it_stays_stopped(tiny, run):
     again = small_loop(tiny, run, {"epochs": 50, "validate_every": 1, "early_stopping": 2})
     again.resume()
     second = again.train()
-    assert (
-        (second.epochs, second.updates, second.best)
-        == (first.epochs, first.updates, first.best)
-        == (3, 33, 0.3)
-    )
+    assert (second.epochs, second.updates, second.best) == (3, first.updates, 0.3)
     assert record(run.path) == before
 
 
@@ -321,15 +317,25 @@ def damage(file, how):
         file.unlink()
 
 
-@pytest.mark.parametrize("how", ["flip", "cut", "remove"])
+FILES = (
+    "weights.safetensors",
+    "optimizer.safetensors",
+    "optimizer-entities-0000000.safetensors",
+    "average.safetensors",
+    "average-entities-0000000.safetensors",
+)
+
+
 @pytest.mark.parametrize(
-    "name",
-    ["weights.safetensors", "entities-0000000.safetensors", "optimizer.safetensors", "manifest.json",
-     "optimizer-entities-0000000.safetensors", "average.safetensors", "average-entities-0000000.safetensors"],
-)  # fmt: skip
+    ("name", "how"),
+    [
+        *((name, "flip") for name in FILES),
+        *((name, how) for name in ("entities-0000000.safetensors", "manifest.json") for how in ("cut", "remove")),
+    ],
+)
 def test_a_damaged_checkpoint_is_passed_over(tiny, tmp_path, name, how):
     """Resuming takes the one before, and ends with the same bytes; the damaged one does not come in the way."""
-    options = {"epochs": 8, "average_decay": 0.9, "checkpoint_frequency": 3}
+    options = {"epochs": 4, "average_decay": 0.9, "validate_every": 2}
     run = RunFolder.create(tmp_path / "run", {})
     small_loop(tiny, run, options, batch_size=150).train()
     expected = record(run.path)
@@ -337,8 +343,8 @@ def test_a_damaged_checkpoint_is_passed_over(tiny, tmp_path, name, how):
         damage(path / name, how)
     loop = small_loop(tiny, run, options, batch_size=150)
     loop.resume()
-    assert loop.state.epoch == 6
-    assert [line["epoch"] for line in run.metrics()] == [1, 2, 3, 4, 5, 6]
+    assert loop.state.epoch == 2
+    assert [line["epoch"] for line in run.metrics()] == [1, 2]
     loop.train()
     assert record(run.path) == expected
 
@@ -354,24 +360,24 @@ def test_where_every_checkpoint_is_damaged_that_is_said(tiny, run):
 
 def test_a_damaged_checkpoint_between_good_ones_is_cleared_away(tiny, run):
     """Training goes on past it."""
-    options = {"epochs": 9, "checkpoint_frequency": 1}
+    options = {"epochs": 8, "checkpoint_frequency": 1}
     small_loop(tiny, run, {**options, "epochs": 3}, batch_size=150).train()
     damage(run.checkpoint("epoch-0002") / "manifest.json", "cut")
     loop = small_loop(tiny, run, options, batch_size=150)
     loop.resume()
     loop.train()
-    assert loop.state.epoch == 9
+    assert loop.state.epoch == 8
     assert [path.name for path in run.epoch_checkpoints()] == [
-        f"epoch-{n:04d}" for n in (1, 3, 4, 5, 6, 7, 8, 9)
+        f"epoch-{n:04d}" for n in (1, 3, 4, 5, 6, 7, 8)
     ]
 
 
-@pytest.mark.parametrize(("every", "kept"), [(None, []), (3, [3, 6]), (1, [1, 2, 3, 4, 5, 6])])
+@pytest.mark.parametrize(("every", "kept"), [(None, []), (2, [2]), (1, [1, 2])])
 @pytest.mark.parametrize("keep_optimizer", [False, True])
 def test_five_checkpoints_stay_and_every_nth_for_good(tiny, run, every, kept, keep_optimizer):
     """Those kept for good lack the average, and the moments unless asked for; they still load."""
     options = {
-        "epochs": 11,
+        "epochs": 7,
         "checkpoint_frequency": every,
         "keep_optimizer": keep_optimizer,
         "average_decay": 0.9,
@@ -379,12 +385,12 @@ def test_five_checkpoints_stay_and_every_nth_for_good(tiny, run, every, kept, ke
     loop = small_loop(tiny, run, options, batch_size=150)
     loop.train()
     names = [path.name for path in run.epoch_checkpoints()]
-    assert names == [f"epoch-{epoch:04d}" for epoch in [*kept, 7, 8, 9, 10, 11]]
+    assert names == [f"epoch-{epoch:04d}" for epoch in [*kept, 3, 4, 5, 6, 7]]
     for path in run.epoch_checkpoints():
         beginnings = {file.name.split("-")[0].split(".")[0] for file in path.iterdir()}
         extra = (
             {"optimizer", "average"}
-            if int(path.name[-4:]) > 6
+            if int(path.name[-4:]) > 2
             else {"optimizer"}
             if keep_optimizer
             else set()

@@ -20,13 +20,14 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from corollary.errors import InputError, MissingExtra, UnknownName, unknown
 from corollary.graph.dataset_registry import DATASETS, Archive, Columns, Dataset
+from corollary.messages import Say, silent
 from corollary.storage import new_file, sha256
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def locate(
     *,
     data: Path | None = None,
     cache: Path | None = None,
-    say: Callable[[str], None] = lambda line: None,
+    say: Say = silent,
 ) -> LocatedDataset:
     """Find a dataset and check its triples: in the package, a data folder, the cache, else download it.
 
@@ -216,7 +217,7 @@ def _counted(copy: LocatedDataset) -> Dataset:
     )
 
 
-def _fetch(dataset: Dataset, cache: Path, data: Path | None, say: Callable[[str], None]) -> None:
+def _fetch(dataset: Dataset, cache: Path, data: Path | None, say: Say) -> None:
     """Download, decode, check, and only then put the files into the cache."""
     assert dataset.decode is not None
     if dataset.needs and importlib.util.find_spec(dataset.needs) is None:
@@ -254,9 +255,7 @@ def _not_decoded(dataset: Dataset, error: Exception) -> InputError:
     )
 
 
-def _download(
-    dataset: Dataset, archive: Archive, folder: Path, data: Path | None, say: Callable[[str], None]
-) -> Path:
+def _download(dataset: Dataset, archive: Archive, folder: Path, data: Path | None, say: Say) -> Path:
     """One archive from the first of its addresses that gives the right file."""
     import pooch
     import requests

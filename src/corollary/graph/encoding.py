@@ -1,6 +1,6 @@
 """From staging tables to a graph folder: duplicates merged, labels numbered, triples as arrays."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -12,6 +12,7 @@ from corollary.errors import InputError, PlanDoesNotFit
 from corollary.graph.folder import SPLITS, Graph, write_graph
 from corollary.graph.joining import merge_duplicate_edges, merge_duplicate_nodes
 from corollary.graph.staging import Staging, count_rows, counted
+from corollary.messages import Say
 
 _BYTES_A_TRIPLE, _BYTES_A_LABEL = 110, 400
 
@@ -47,7 +48,7 @@ def write_staged(
     sources: Sequence[Mapping[str, Any]] = (),
     notes: Mapping[str, Any] | None = None,
     budget: Budget = Budget(),
-    say: Callable[[str], None],
+    say: Say,
 ) -> Graph:
     """Merge duplicates, number what is left, and write it as a graph folder.
 
@@ -88,7 +89,7 @@ def write_staged(
     )
 
 
-def _merge(staging: Staging, say: Callable[[str], None]) -> dict[str, int]:
+def _merge(staging: Staging, say: Say) -> dict[str, int]:
     """One row a node, and one edge of the same head, relation and tail in each split."""
     nodes = merge_duplicate_nodes(staging.connection)
     edges = merge_duplicate_edges(staging.connection)
@@ -97,7 +98,7 @@ def _merge(staging: Staging, say: Callable[[str], None]) -> dict[str, int]:
     return {"nodes_merged": nodes, "duplicate_triples": edges}
 
 
-def _leaks(staging: Staging, say: Callable[[str], None]) -> dict[str, int]:
+def _leaks(staging: Staging, say: Say) -> dict[str, int]:
     """Triples of valid and test that stand in train too; and of test in valid."""
     leaks = {}
     for split, earlier in (("valid", "train"), ("test", "train"), ("test", "valid")):

@@ -16,8 +16,7 @@ from corollary.errors import InputError, UnknownName, unknown
 from corollary.graph.biolink import bare
 from corollary.graph.queries import count_rows, one_row
 from corollary.graph.text_lines import first_line, insert_columns, lines_of, unreadable
-
-Say = Callable[[str], None]
+from corollary.messages import Say, silent
 
 _SUGGESTIONS = 200_000  # labels that are compared for a suggestion: about a second
 
@@ -67,7 +66,7 @@ class FilterConfig(Config):
 
 
 def apply_filters(
-    connection: duckdb.DuckDBPyConnection, config: FilterConfig, *, say: Say = print
+    connection: duckdb.DuckDBPyConnection, config: FilterConfig, *, say: Say = silent
 ) -> dict[str, int]:
     """Delete from `nodes` and `edges` what the configuration does not keep.
 

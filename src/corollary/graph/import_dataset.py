@@ -14,13 +14,14 @@ _KGX = ("subject", "predicate", "object")
 
 
 def import_dataset(
-    name: str, output: Path, *, data: Path | None = None, budget: Budget = Budget(), say: Say = silent
+    name: str, output: str | Path, *, data: Path | None = None, budget: Budget = Budget(), say: Say = silent
 ) -> Graph:
     """Find or fetch a dataset (see `datasets.locate`) and import it.
 
     Args:
         data: a folder to look in first; the one that COROLLARY_DATA names when not given.
     """
+    output = Path(output)
     found = locate(name, data=data, say=say)
     columns = found.dataset.columns
     if columns is None or (columns.head, columns.relation, columns.tail) == _KGX:

@@ -3,7 +3,7 @@
 Nothing is left at the output, or beside it, where any of this fails.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -27,13 +27,10 @@ from corollary.graph.layouts import node_layout, sample, triple_layout
 from corollary.graph.readers import Reading, Table, read_nodes, read_triples
 from corollary.graph.staging import Staging, count_rows, counted, one_row
 from corollary.graph.text_lines import OnError
+from corollary.messages import Say, silent
 from corollary.storage import new_file, sha256
 
 _KGX_EDGES, _KGX_NODES = {"subject", "predicate", "object"}, {"id", "category"}
-
-
-def ignore(message: str) -> None:
-    """Says nothing."""
 
 
 class ImportConfig(Config):
@@ -98,7 +95,7 @@ class ImportConfig(Config):
 
 
 def import_graph(
-    output: Path, config: ImportConfig, *, budget: Budget = Budget(), say: Callable[[str], None] = ignore
+    output: str | Path, config: ImportConfig, *, budget: Budget = Budget(), say: Say = silent
 ) -> Graph:
     """Read files into a new graph folder.
 

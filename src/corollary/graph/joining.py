@@ -5,7 +5,7 @@ to use instead). Nodes and edges that become equal are merged, and how many were
 matches nothing is the usual mistake.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,7 @@ from corollary.config import Config
 from corollary.errors import InputError
 from corollary.graph.queries import one_row
 from corollary.graph.text_lines import bad_lines, first_line, insert_columns, insert_rows
-
-Say = Callable[[str], None]
+from corollary.messages import Say, silent
 
 
 class JoinConfig(Config):
@@ -54,7 +53,7 @@ class JoinConfig(Config):
         return dict(sorted(pairs, key=lambda pair: -len(pair[0])))
 
 
-def join(connection: duckdb.DuckDBPyConnection, config: JoinConfig, *, say: Say = print) -> dict[str, int]:
+def join(connection: duckdb.DuckDBPyConnection, config: JoinConfig, *, say: Say = silent) -> dict[str, int]:
     """Rewrite the labels in `nodes`, `edges` and `entity_ids`, and merge what becomes equal.
 
     A merged node keeps the first name and type that are not empty and the union of the categories.

@@ -10,7 +10,7 @@ with types like `Gene` shares them.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -41,10 +41,10 @@ from corollary.graph.text_lines import (
     keep_rejects,
     line_numbers,
 )
+from corollary.messages import Say, silent
 
 Symmetric = Literal["keep", "both", "once"]
 MissingNodes = Literal["drop", "add"]
-Say = Callable[[str], None]
 
 SOURCE_COLUMNS = ("primary_knowledge_source", "knowledge_source", "provided_by")
 EXAMPLES = 5  # missing nodes that are named
@@ -114,7 +114,7 @@ def stage_kgx(
     symmetric_predicates: Sequence[str] = SYMMETRIC_PREDICATES,
     missing_nodes: MissingNodes = "drop",
     on_error: OnError = "raise",
-    say: Say = print,
+    say: Say = silent,
 ) -> KgxReport:
     """Append KGX files to the staging tables `nodes` and `edges`.
 

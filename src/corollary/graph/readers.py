@@ -4,7 +4,7 @@ DuckDB reads every line and splits it; a line that does not fit is only marked, 
 message or for the list of rejects. The slow, obvious version is tests/reference/reading.py.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,8 +17,7 @@ from corollary.graph.archives import Unpacked
 from corollary.graph.layouts import Layout, sample
 from corollary.graph.staging import Staging, counted, one_row
 from corollary.graph.text_lines import OnError, bad_lines, insert_rows, keep_rejects, line_numbers
-
-Say = Callable[[str], None]
+from corollary.messages import Say
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ relation gives its share, and every entity and every relation that has triples k
 
 import gzip
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -20,6 +20,7 @@ from corollary.config import Config
 from corollary.errors import InputError
 from corollary.graph.folder import Graph, derive_graph
 from corollary.kernels.drawing import draw_groups
+from corollary.messages import Say, silent
 from corollary.randomness import generator
 from corollary.storage import sha256
 
@@ -74,7 +75,7 @@ class SplitConfig(Config):
         return self.test if self.test is not None else 0.0 if self.held_out is not None else _DRAWN_TEST
 
 
-def split_graph(graph: Graph, output: Path, config: SplitConfig, *, say: Callable[[str], None]) -> Graph:
+def split_graph(graph: Graph, output: str | Path, config: SplitConfig, *, say: Say = silent) -> Graph:
     """Write a graph folder with the vocabulary of `graph` and new splits of all its triples, and open it.
 
     Splits that `graph` has are pooled first. What was asked for and what came of it stands in its notes under
@@ -107,7 +108,7 @@ def split_graph(graph: Graph, output: Path, config: SplitConfig, *, say: Callabl
         sources.append(file)
     return derive_graph(
         graph,
-        output,
+        Path(output),
         triples=triples,
         edge_sources=_pooled_sources(graph, code, splits),
         sources=sources,
@@ -116,7 +117,7 @@ def split_graph(graph: Graph, output: Path, config: SplitConfig, *, say: Callabl
 
 
 def _assign(
-    graph: Graph, triples: Int[np.ndarray, "n 3"], config: SplitConfig, say: Callable[[str], None]
+    graph: Graph, triples: Int[np.ndarray, "n 3"], config: SplitConfig, say: Say
 ) -> tuple[Int[np.ndarray, " n"], dict[str, Any]]:
     """The code of the split of every triple, and what is to be noted."""
     groups = _Groups.of(triples, graph.num_entities)
@@ -167,7 +168,7 @@ def _draw(
     groups: _Groups,
     config: SplitConfig,
     code: Int[np.ndarray, " n"],
-    say: Callable[[str], None],
+    say: Say,
 ) -> dict[str, Any]:
     """Move groups from train to test and valid in `code`; returns what is to be noted."""
     chosen = code == 0
@@ -201,9 +202,7 @@ def _draw(
     return _report(sizes, code, bound, say)
 
 
-def _report(
-    sizes: dict[str, int], code: Int[np.ndarray, " n"], bound: int, say: Callable[[str], None]
-) -> dict[str, Any]:
+def _report(sizes: dict[str, int], code: Int[np.ndarray, " n"], bound: int, say: Say) -> dict[str, Any]:
     """Notes on a draw: what was wanted, what was drawn. Raises `InputError` where a split would be empty."""
     drawn = {split: int(np.count_nonzero(code == _CODES[split])) for split in sizes}
     remedy = (
@@ -254,7 +253,7 @@ def _hold_out(
     groups: _Groups,
     config: SplitConfig,
     code: Int[np.ndarray, " n"],
-    say: Callable[[str], None],
+    say: Say,
 ) -> dict[str, int]:
     """Put the named triples into test and everything else between the same two entities nowhere, in `code`."""
     assert config.held_out is not None

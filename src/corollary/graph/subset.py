@@ -6,7 +6,6 @@ taken over as they are: their order, their splits and their sources do not chang
 
 import glob
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,7 @@ from corollary.graph.filters import FilterConfig, apply_filters
 from corollary.graph.folder import Graph, derive_graph, write_graph
 from corollary.graph.staging import Staging
 from corollary.graph.text_lines import insert_columns
-
-Say = Callable[[str], None]
+from corollary.messages import Say, silent
 
 _CHUNK = 1 << 20  # triples staged at a time
 _BYTES_PER_TRIPLE = 104  # the triple, its row and its source, and 80 while its answers are indexed
@@ -30,12 +28,12 @@ _DATABASE_SHARE = 0.8  # of the free memory: DuckDB's own limit leaves out some 
 
 def subset_graph(
     graph: Graph,
-    output: Path,
+    output: str | Path,
     config: FilterConfig,
     *,
-    budget: Budget,
+    budget: Budget = Budget(),
     keep_vocabulary: bool = True,
-    say: Say = print,
+    say: Say = silent,
 ) -> Graph:
     """Write the part of `graph` that `config` keeps, and open it.
 
@@ -56,6 +54,7 @@ def subset_graph(
         raise InputError(
             f"{graph.path}: nothing to cut: set at least one filter, such as keep_predicates or k_core"
         )
+    output = Path(output)
     if output.exists():
         raise StorageError(f"{output} exists already: choose another place or remove it first")
     limit = None if budget.limit is None else int((budget.limit - resident_bytes()) * _DATABASE_SHARE)

@@ -13,7 +13,7 @@ def compiled(*, parallel: bool = False, fastmath: bool | set[str] = False) -> Ca
     """`numba.njit`, cached on disk. Tests wrap every function to check shapes; numba gets the bare one."""
 
     def compile_it(function: F) -> F:
-        compiled_function: F = njit(parallel=parallel, fastmath=fastmath, cache=True)(
+        compiled_function: Any = njit(parallel=parallel, fastmath=fastmath, cache=True)(
             inspect.unwrap(function)
         )
         return compiled_function
