@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 from importlib.resources import files
 from pathlib import Path
 
@@ -67,3 +68,22 @@ def tiny_graph(path: Path) -> Graph:
         relations=["likes", "knows", "treats"],
         triples=_cut(triples, 10),
     )
+
+
+@pytest.fixture(scope="session")
+def trained(countries: Graph, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `graph` (countries) and `run`: a small ConvE after three epochs. Only for looking: copy it to
+    change it."""
+    from corollary.runs.config import RunConfig
+    from corollary.runs.training import train_conve
+
+    folder = tmp_path_factory.mktemp("trained")
+    shutil.copytree(countries.path, folder / "graph")
+    config = RunConfig.build(
+        {
+            "model": {"embedding_dim": 32, "channels": 4, "batch_size": 64},
+            "training": {"epochs": 3, "lr": 0.01, "validate_every": 1},
+        }
+    )
+    train_conve(folder / "graph", folder / "run", config)
+    return folder

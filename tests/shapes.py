@@ -1,7 +1,8 @@
 """Checks arguments and results of every function of the package while tests run.
 
-Two kinds of hints are left unchecked, because beartype refuses them: `Self` in a method that is decorated by itself
-(as jaxtyping does it), and protocols that are not `runtime_checkable` (mypy checks those).
+Hints that are left unchecked: `Self` in a method that is decorated by itself (as jaxtyping does it) and protocols that
+are not `runtime_checkable` (mypy checks those), because beartype refuses them; `typer.Context`, because typer hands
+over an object of another class.
 """
 
 from typing import Any, Self, TypeVar, get_args
@@ -23,4 +24,7 @@ def _refused(hint: Any) -> bool:
     static_protocol = getattr(hint, "_is_protocol", False) and not getattr(
         hint, "_is_runtime_protocol", False
     )
-    return hint is Self or static_protocol or any(_refused(part) for part in get_args(hint))
+    typers_own = (
+        getattr(hint, "__module__", None) == "typer.models" and getattr(hint, "__name__", "") == "Context"
+    )
+    return hint is Self or static_protocol or typers_own or any(_refused(part) for part in get_args(hint))

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from corollary.graph.splits import split_graph as split_graph
     from corollary.graph.subset import subset_graph as subset_graph
     from corollary.learners.conve import ConvEConfig as ConvEConfig
+    from corollary.reports.html import write_report as write_report
     from corollary.runs.config import RunConfig as RunConfig
     from corollary.runs.evaluating import evaluate as evaluate
     from corollary.runs.predicting import Question as Question
@@ -61,6 +62,7 @@ _PLACES = {
     "split_graph": "graph.splits",
     "subset_graph": "graph.subset",
     "train_conve": "runs.training",
+    "write_report": "reports.html",
 }
 
 __all__ = sorted(_PLACES)

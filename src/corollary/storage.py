@@ -112,6 +112,7 @@ def readable_errors(path: Path) -> Iterator[None]:
             errno.EACCES: "no permission to write there: choose another place",
             errno.EDQUOT: "the disk quota is used up: free some space or choose another place",
             errno.ENOTDIR: "a part of the path is a file, not a folder",
+            errno.EISDIR: "there is a folder of that name: choose another name",
             errno.EEXIST: "a part of the path is a file, not a folder",
         }
         if error.errno not in reasons:

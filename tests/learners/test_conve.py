@@ -320,5 +320,5 @@ def test_a_plan_counts_what_grows():
         4096,
         base.evaluation_chunk,
     )
-    with pytest.raises(PlanDoesNotFit, match=r"interpreter 420\.0, parameters "):
+    with pytest.raises(PlanDoesNotFit, match=r"interpreter \d+\.\d, parameters "):
         small.check("conve")

@@ -106,7 +106,7 @@ def test_killed_at_random_calls_it_ends_with_the_same_bytes(
         kills += 1
         assert kills < 100, "no progress"
     assert "calls" in last_words
-    assert kills >= 3
+    assert kills >= 2
     assert record(path) == expected
 
 

@@ -87,6 +87,24 @@ def test_accumulated_batches_make_one_mean_gradient(tiny, run):
         assert_close(steps[0][1][name], before[name] - value, **CLOSE)
 
 
+def test_a_last_group_of_fewer_batches_is_a_mean_too(tiny, run):
+    """The loss of a step is the mean over the batches it has, as its gradient is."""
+    found = []
+    loop = small_loop(
+        tiny, run, {"epochs": 1, "accumulation": 3, "lr": 1e-30}, validated=False, batch_size=40
+    )
+    loop.observer.stepped = lambda *, state, queries, loss, lr: found.append((queries, loss))
+    loop.train()
+    learner = ConvE(loop.learner.config, num_entities=30, num_relations=3, seed=1)
+    batches = list(learner.batches(tiny, seed=loop.seed, epoch=0))
+    losses = [learner.loss(batch).item() for batch in batches]
+    assert len(batches) % 3 == 1
+    assert found == [
+        (sum(map(len, batches[:3])), pytest.approx(sum(losses[:3]) / 3)),
+        (len(batches[3]), pytest.approx(losses[3])),
+    ]
+
+
 def test_the_average_is_taken_after_every_step_and_saved_last(tiny, run):
     """`final/` holds it; the steps themselves are those of a run without it."""
     seen = []
@@ -330,7 +348,11 @@ FILES = (
     ("name", "how"),
     [
         *((name, "flip") for name in FILES),
-        *((name, how) for name in ("entities-0000000.safetensors", "manifest.json") for how in ("cut", "remove")),
+        *(
+            (name, how)
+            for name in ("entities-0000000.safetensors", "manifest.json")
+            for how in ("cut", "remove")
+        ),
     ],
 )
 def test_a_damaged_checkpoint_is_passed_over(tiny, tmp_path, name, how):
@@ -400,13 +422,14 @@ def test_five_checkpoints_stay_and_every_nth_for_good(tiny, run, every, kept, ke
 
 
 def test_checkpoints_within_an_epoch_count_among_the_five(tiny, run):
-    """When the last one is old enough; the end of an epoch is always saved."""
-    loop = small_loop(tiny, run, {"epochs": 2, "checkpoint_minutes": 1e-9})
+    """When the last one is old enough. The end of an epoch is always saved, and it alone may stay for good."""
+    loop = small_loop(tiny, run, {"epochs": 2, "checkpoint_minutes": 1e-9, "checkpoint_frequency": 1})
     loop.train()
     steps = len(loop.learner.batches(tiny, seed=loop.seed, epoch=0))
     names = [path.name for path in run.epoch_checkpoints()]
-    assert names == [f"epoch-0001-step-{steps - back:06d}" for back in (4, 3, 2, 1)] + ["epoch-0002"]
-    manifest = checkpoints.read_manifest(run.checkpoint(names[0]))
+    within = [f"epoch-0001-step-{steps - back:06d}" for back in (4, 3, 2, 1)]
+    assert names == ["epoch-0001", *within, "epoch-0002"]
+    manifest = checkpoints.read_manifest(run.checkpoint(within[0]))
     assert (manifest.epoch, manifest.step, manifest.updates) == (1, steps - 4, 2 * steps - 4)
 
 

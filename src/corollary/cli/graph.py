@@ -30,7 +30,7 @@ AroundFile = Annotated[Path | None, typer.Option(help="The same for the labels i
 Hops = Annotated[int | None, typer.Option(help="How many edges away is near; 1 if not given.")]
 KCore = Annotated[int | None, typer.Option(help="Keep the part where every node has this many neighbours.")]
 
-_ALWAYS_SET = {"on_error", "symmetric", "missing_nodes"}
+_DEFAULTS = {"on_error": "stop", "symmetric": "keep", "missing_nodes": "drop"}
 
 
 @app.command("import")
@@ -114,7 +114,7 @@ def import_(
     given = {key: value for key, value in (inputs | rest).items() if value is not None}
     budget = Budget.parse(memory_limit)
     if dataset is not None:
-        if set(given) - _ALWAYS_SET or join or filters:
+        if given != _DEFAULTS or join or filters:
             raise ConfigError("--dataset stands alone: filter what it makes with 'corollary graph subset'")
         _show(import_dataset(dataset, output, budget=budget, say=say), as_json)
         return
@@ -221,7 +221,7 @@ def _filters(
 ) -> dict[str, Any]:  # fmt: skip
     """What was given of the filters that `import` and `subset` share."""
     values = dict(locals())
-    return {name: value for name, value in values.items() if value}
+    return {name: value for name, value in values.items() if value is not None and value != []}
 
 
 def _show(graph: "Graph", as_json: bool) -> None:

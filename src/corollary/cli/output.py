@@ -15,8 +15,9 @@ from corollary.budget import resident_bytes, show_bytes
 if TYPE_CHECKING:
     from corollary.training.loop import LoopState
 
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-errors = Console(stderr=True, highlight=False)
+# Labels such as "[14C]urea" or "a:smile:b" are not markup.
+console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 160)
+errors = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 def say(message: str) -> None:

@@ -27,7 +27,7 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """The most plausible answers to one question or a file of them."""
-    from corollary.runs.predicting import Question, read_questions, write_predictions
+    from corollary.runs.predicting import Question, check_format, read_questions, write_predictions
     from corollary.runs.predicting import predict as predict_run
     from corollary.runs.run import Run
 
@@ -35,6 +35,8 @@ def predict(
         raise ConfigError("give either --queries or one question, not both")
     if queries is None and (relation is None or (head is None) == (tail is None)):
         raise ConfigError("give --relation and one of --head and --tail: the other is what is asked for")
+    if output is not None:
+        check_format(output)
     opened = Run.open(run, graph=graph, checkpoint=checkpoint)
     asked = read_questions(queries) if queries is not None else [Question(head, relation or "", tail)]
     found = predict_run(opened, asked, k=k, new_only=new_only)

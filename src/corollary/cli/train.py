@@ -28,6 +28,11 @@ def train(
 ) -> None:
     """Train a learner, or go on with a training that was stopped (--resume)."""
     if context.invoked_subcommand is not None:
+        if resume is not None or graph is not None or as_json:
+            raise ConfigError(
+                f"options of 'corollary train' do not reach '{context.invoked_subcommand}': write either "
+                f"corollary train --resume RUN or corollary train {context.invoked_subcommand} GRAPH with its options"
+            )
         return
     if resume is None:
         raise ConfigError("nothing to do: give a learner (corollary train conve GRAPH) or --resume RUN")
@@ -72,8 +77,9 @@ def conve(
 ) -> None:
     """Train ConvE on a graph folder or on loose files; the run folder holds weights, figures and a report."""
     from corollary.config import read_table, with_overrides
+    from corollary.graph.importing import ImportConfig
     from corollary.runs.config import RunConfig, from_record
-    from corollary.runs.training import import_loose, train_conve
+    from corollary.runs.training import train_conve
 
     if output_dir is None:
         raise ConfigError("--output-dir is missing: name the run folder to make")
@@ -93,16 +99,16 @@ def conve(
     overrides = [f"{key}={value}" for key, value in flags.items() if value is not None] + list(settings or [])
     table = from_record(read_table(config)) if config is not None else {}
     options = RunConfig.build(with_overrides(table, overrides), where=str(config or "options"))
-    if (graph is None) == (not train):
+    files: dict[str, Any] = {
+        "train": train, "valid": valid, "test": test, "entity_to_id": entity_to_id, "relation_to_id": relation_to_id,
+    }  # fmt: skip
+    loose = {name: value for name, value in files.items() if value}
+    if (graph is None) == (not train) or (graph is not None and loose):
         raise ConfigError(
             "give either a graph folder or loose triples with --train, not both and not neither"
         )
-    if graph is None:
-        graph = import_loose(
-            output_dir, train or [], valid or [], test or [], entity_to_id, relation_to_id, options, say=say
-        )
-    place = graph
-    with_display(lambda display: train_conve(place, output_dir, options, observer=display, say=say), as_json)
+    source = graph or ImportConfig.build(loose, where="train conve")
+    with_display(lambda display: train_conve(source, output_dir, options, observer=display, say=say), as_json)
 
 
 def with_display(work: Any, as_json: bool) -> None:

@@ -125,8 +125,9 @@ class Vocabulary:
         rows = self.names.rows_of(text) if self.names is not None and text else []
         if len(rows) > 1:
             bearers = ", ".join(self.labels[row] for row in rows[:5])
+            place = f"{where}: " if where else ""
             raise InputError(
-                f"{text!r} names {len(rows)} {self.kind} rows: {bearers}. Give the label of one."
+                f"{place}{text!r} names {len(rows)} {self.kind} rows: {bearers}. Give the label of one."
             )
         if rows:
             return rows[0]

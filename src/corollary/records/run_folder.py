@@ -58,14 +58,17 @@ class RunFolder:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The content of `config.json`."""
-        return self.read_json("config.json")
+        """The content of `config.json`. Raises `RunDamaged` where it is not a table."""
+        found = self.read_json("config.json")
+        if not isinstance(found, dict):
+            raise RunDamaged(f"{self.path / 'config.json'} is damaged: it is not a table of options")
+        return found
 
     @property
     def name(self) -> str:
         return self.path.resolve().name
 
-    def read_json(self, name: str) -> dict[str, Any]:
+    def read_json(self, name: str) -> Any:
         """One of the JSON files. Raises `RunDamaged` where it is not JSON."""
         try:
             return json.loads((self.path / name).read_text(encoding="utf-8"))

@@ -16,7 +16,9 @@ def evaluate(
     candidates: Literal["types"] | None = None,
     ranks_path: Path | None = None,
 ) -> Evaluation:
-    """Exact filtered ranks of every triple of `split`, both sides. Those of `test` go to `evaluation.json`.
+    """Exact filtered ranks of every triple of `split`, both sides.
+
+    Those of `test` go to `evaluation.json`, where checkpoint and filter are the run's own.
 
     Args:
         filter: facts left out of the competition; the run's own setting when not given.
@@ -40,6 +42,7 @@ def evaluate(
         ranks_path=ranks_path,
         seed=config.seed,
     )
-    if split == "test" and filter in (None, config.evaluation.filter):
+    own = filter in (None, config.evaluation.filter) and run.checkpoint == config.evaluation.checkpoint
+    if split == "test" and own:
         run.folder.write_json("evaluation.json", result.model_dump(mode="json"))
     return result

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,8 @@ class Question:
     head: str | None
     relation: str
     tail: str | None
+    where: str = field(default="", compare=False, repr=False)
+    """File and line it was read from, for messages."""
 
     @property
     def side(self) -> Side:
@@ -94,7 +96,8 @@ class Predictions:
                 {"rank": a.place, "label": a.label, "name": a.name, "score": a.score, "known": a.known}
                 for a in prediction.answers
             ]
-            found.append({"query": str(asked), **vars(asked), "side": asked.side, "answers": answers})
+            sides = {"head": asked.head, "relation": asked.relation, "tail": asked.tail, "side": asked.side}
+            found.append({"query": str(asked), **sides, "answers": answers})
         return found
 
 
@@ -131,10 +134,15 @@ def predict(run: Run, questions: Sequence[Question], *, k: int = 10, new_only: b
     return Predictions(run.folder.name, predictions)
 
 
-def write_predictions(found: Predictions, path: Path) -> None:
-    """Write them as `.csv`, `.parquet` or `.json`, as the name of the file says."""
+def check_format(path: Path) -> None:
+    """Raises `InputError` where the name of a file to write predictions to does not say its format."""
     if path.suffix not in (".csv", ".parquet", ".json"):
         raise InputError(f"{path}: the name should end in .csv, .parquet or .json")
+
+
+def write_predictions(found: Predictions, path: Path) -> None:
+    """Write them as `.csv`, `.parquet` or `.json`, as the name of the file says."""
+    check_format(path)
     with new_file(path) as partial:
         if path.suffix == ".json":
             partial.write_text(
@@ -168,7 +176,7 @@ def read_questions(path: Path) -> list[Question]:
             raise InputError(
                 f"{path}:{number}: expected a relation and one side, the other empty or {UNKNOWN}"
             )
-        questions.append(Question(head, relation, tail))
+        questions.append(Question(head, relation, tail, where=f"{path}:{number}"))
     if not questions:
         raise InputError(f"{path} holds no questions")
     return questions
@@ -177,7 +185,9 @@ def read_questions(path: Path) -> list[Question]:
 def _ids(run: Run, question: Question) -> tuple[int, int]:
     """Entity id and directed relation id."""
     graph = run.graph
-    relation = np.array([graph.relations.find(question.relation)])
+    relation = np.array([graph.relations.find(question.relation, where=question.where)])
     given = question.head if question.side == "tail" else question.tail
     assert given is not None
-    return graph.entities.find(given), int(directed(relation, question.side, graph.num_relations)[0])
+    return graph.entities.find(given, where=question.where), int(
+        directed(relation, question.side, graph.num_relations)[0]
+    )

@@ -37,10 +37,10 @@ class Quickstart:
 
 def quickstart_config(epochs: int | None = None) -> RunConfig:
     """The UMLS recipe, shorter: a small dense graph too."""
-    return RunConfig(
+    plain = RunConfig(
         model=ConvEConfig(batch_size=64, label_smoothing=0.1),
         training=TrainingConfig(
-            epochs=epochs or 60,
+            epochs=60,
             lr=3e-3,
             average_decay=0.99,
             validate_every=10,
@@ -49,6 +49,7 @@ def quickstart_config(epochs: int | None = None) -> RunConfig:
         ),
         evaluation=EvaluationConfig(checkpoint="final"),
     )
+    return plain if epochs is None else plain.changed(training=plain.training.changed(epochs=epochs))
 
 
 def quickstart(
@@ -58,11 +59,12 @@ def quickstart(
 
     Raises `StorageError` where one of them exists already.
     """
+    config = quickstart_config(epochs)
     with readable_errors(output):
         output.mkdir(parents=True, exist_ok=True)
     graph = import_dataset("countries", output / "graph", say=say)
     split = split_graph(graph, output / "split", SplitConfig(valid=0.1, test=0.1), say=say)
-    run = train_conve(split, output / "run", quickstart_config(epochs), observer=observer, say=say)
+    run = train_conve(split, output / "run", config, observer=observer, say=say)
     predictions = predict(run, QUESTIONS, k=8)
     run.folder.write_json("predictions.json", predictions.as_list())
     write_report(run.folder)

@@ -5,13 +5,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
-from corollary.errors import GraphError, GraphMismatch
+from pydantic import ValidationError
+
+from corollary.errors import GraphDamaged, GraphError, GraphMismatch, RunDamaged
 from corollary.evaluation.metrics import Evaluation
 from corollary.graph.folder import Graph
 from corollary.learners import LEARNERS
 from corollary.learners.conve import ConvE
 from corollary.records.run_folder import RunFolder
 from corollary.runs.config import RunConfig, from_record
+from corollary.runs.device import settle_threads
 from corollary.training import checkpoints
 
 
@@ -34,10 +37,12 @@ class Run:
         Raises `GraphMismatch` where the graph is another one than the run was trained on.
         """
         folder = RunFolder.open(path)
-        recorded = folder.config["graph"]
+        recorded = _recorded_graph(folder)
         place = Path(graph) if graph is not None else _recorded_place(folder.path, recorded["path"])
         try:
             opened = Graph.open(place)
+        except GraphDamaged:
+            raise
         except GraphError as error:
             if graph is not None:
                 raise
@@ -59,19 +64,28 @@ class Run:
         return RunConfig.build(from_record(self.folder.config), where=str(self.path / "config.json"))
 
     @property
+    def checkpoint(self) -> str:
+        """Name of the checkpoint that figures and predictions are made with."""
+        return self._checkpoint or self.config.evaluation.checkpoint
+
+    @property
     def evaluation(self) -> Evaluation | None:
         """Figures on the test split, as `evaluation.json` holds them; None where there are none yet."""
         if not (self.path / "evaluation.json").exists():
             return None
-        return Evaluation.model_validate(self.folder.read_json("evaluation.json"))
+        try:
+            return Evaluation.model_validate(self.folder.read_json("evaluation.json"))
+        except ValidationError:
+            raise RunDamaged(
+                f"{self.path / 'evaluation.json'} is damaged: write it again with corollary evaluate {self.path}"
+            ) from None
 
     @cached_property
     def model(self) -> ConvE:
         """The learner in evaluation mode, on the CPU."""
+        settle_threads()
         learner = build_learner(self.config, self.graph)
-        checkpoints.load(
-            self.folder.finished_checkpoint(self._checkpoint or self.config.evaluation.checkpoint), learner
-        )
+        checkpoints.load(self.folder.finished_checkpoint(self.checkpoint), learner)
         return learner.eval()
 
 
@@ -91,6 +105,14 @@ def place_to_record(run: Path, graph: Path) -> str:
     """Relative to the run folder where the graph lies in it or beside it, so that both can be moved; else absolute."""
     run, graph = run.resolve(), graph.resolve()
     return os.path.relpath(graph, run) if graph.is_relative_to(run.parent) else str(graph)
+
+
+def _recorded_graph(folder: RunFolder) -> dict[str, str]:
+    """What `config.json` says of the graph. Raises `RunDamaged` where it does not say it."""
+    recorded = folder.config.get("graph")
+    if not isinstance(recorded, dict) or not {"path", "name", "fingerprint"} <= set(recorded):
+        raise RunDamaged(f"{folder.path / 'config.json'} is damaged: it does not say which graph was used")
+    return recorded
 
 
 def _recorded_place(run: Path, recorded: str) -> Path:

@@ -1,6 +1,7 @@
 """Training as one call: configuration and graph in, run folder with weights, figures and report out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,12 @@ from corollary.runs.config import RunConfig
 from corollary.runs.device import choose_device, machine
 from corollary.runs.evaluating import evaluate
 from corollary.runs.run import Run, build_learner, place_to_record
+from corollary.storage import remove_folder
 from corollary.training.loop import Loop, Observer
 
 
 def train_conve(
-    graph: Graph | str | Path,
+    graph: Graph | ImportConfig | str | Path,
     output: str | Path,
     config: RunConfig | None = None,
     *,
@@ -33,45 +35,48 @@ def train_conve(
     """Train ConvE on a graph folder; evaluate on its test split; write everything into a run folder.
 
     Args:
+        graph: a graph folder, or loose files: they become `output/graph`, ids kept as given.
         output: the run folder; it must not hold a run already.
         observer: told of every step and epoch, for a display.
         say: told in words what is decided (device, plan).
 
     Memory: as planned, in `config.json` under `plan`; `PlanDoesNotFit` before any work where the limit is smaller.
     """
-    graph = graph if isinstance(graph, Graph) else Graph.open(graph)
     config, output = config or RunConfig(), Path(output)
-    plan = plan_conve(graph, config)
-    say(f"plan: {show_bytes(plan.total)} of {show_bytes(plan.budget.bytes)}")
-    fabric = choose_device(config.device, say)
-    record = _record(graph, config, plan, fabric, output)
-    folder = RunFolder.create(output, record)
+    with _opened(graph, output, config, say) as opened:
+        _check_validation(opened, config)
+        plan = plan_conve(opened, config)
+        say(f"plan: {show_bytes(plan.total)} of {show_bytes(plan.budget.bytes)}")
+        fabric = choose_device(config.device, say)
+        folder = RunFolder.create(output, _record(opened, config, plan, fabric, output))
     with folder.lock():
-        _fit(folder, graph, config, plan, fabric, observer, resume=False)
-    return _conclude(folder, graph, say)
+        _fit(folder, opened, config, plan, fabric, observer, resume=False)
+    return _conclude(folder, opened, say)
 
 
-def import_loose(
-    output: Path,
-    train: Sequence[Path],
-    valid: Sequence[Path],
-    test: Sequence[Path],
-    entity_to_id: Path | None,
-    relation_to_id: Path | None,
-    config: RunConfig,
-    *,
-    say: Say = silent,
-) -> Path:
-    """Loose files as a graph folder inside the run folder `output`, ids kept as given."""
+@contextmanager
+def _opened(
+    graph: Graph | ImportConfig | str | Path, output: Path, config: RunConfig, say: Say
+) -> Iterator[Graph]:
+    """The graph. Loose files are imported into the run folder, and leave it again where no run could be started."""
+    if not isinstance(graph, ImportConfig):
+        yield graph if isinstance(graph, Graph) else Graph.open(graph)
+        return
     if (output / "config.json").exists():
         raise RunError(
             f"{output} holds a run already: go on with --resume {output}, or choose another folder"
         )
-    wanted = ImportConfig(
-        train=tuple(train), valid=tuple(valid), test=tuple(test),
-        entity_to_id=entity_to_id, relation_to_id=relation_to_id, name=output.name,
-    )  # fmt: skip
-    return import_graph(output / "graph", wanted, budget=Budget.parse(config.memory_limit), say=say).path
+    was_there, made = output.exists(), None
+    named = graph.model_copy(update={"name": graph.name or output.resolve().name})
+    try:
+        made = import_graph(output / "graph", named, budget=Budget.parse(config.memory_limit), say=say)
+        yield made
+    finally:
+        if not (output / "config.json").exists():
+            if made is not None:
+                remove_folder(made.path)
+            if not was_there and output.is_dir() and not any(output.iterdir()):
+                output.rmdir()
 
 
 def resume(
@@ -118,6 +123,18 @@ def plan_conve(graph: Graph, config: RunConfig) -> Plan:
     return plan.check(f"conve on {graph.name}", remedies)
 
 
+def _has_valid(graph: Graph) -> bool:
+    return graph.info.num_triples.get("valid", 0) > 0
+
+
+def _check_validation(graph: Graph, config: RunConfig) -> None:
+    """Raises `ConfigError` where training is to stop on triples that are not there."""
+    if config.training.early_stopping and not _has_valid(graph):
+        raise ConfigError(
+            f"early stopping needs validation triples, and {graph.path} has none: split it first"
+        )
+
+
 def _record(graph: Graph, config: RunConfig, plan: Plan, fabric: Fabric, output: Path) -> dict[str, Any]:
     """What stands in `config.json`."""
     return {
@@ -148,11 +165,7 @@ def _fit(
     resume: bool,
 ) -> None:
     learner = build_learner(config, graph, device=str(fabric.device))
-    validated = graph.info.num_triples.get("valid", 0) > 0
-    if config.training.early_stopping and not validated:
-        raise ConfigError(
-            f"early stopping needs validation triples, and {graph.path} has none: split it first"
-        )
+    validated = _has_valid(graph)
 
     def validate() -> Mapping[str, float]:
         ranks = rank_split(
