@@ -9,7 +9,7 @@ ifneq ($(wildcard ../shared/data),)
 export COROLLARY_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: quickstart test check slow bench docs recipe clean
+.PHONY: quickstart test check lint bench recipe clean
 
 quickstart: $(VENV)/installed
 	$(BIN)/corollary quickstart --output quickstart

@@ -47,7 +47,7 @@ def test_info_prints_counts_relations_and_leakage(ok, countries):
     """Each relation is in the table; JSON holds the same counts."""
     table = ok("graph", "info", countries.path, "--verify")
     assert f"countries: {countries.num_entities:,} entities, {countries.num_relations} relations" in table.out
-    assert "test leakage:" in table.out
+    assert "of 300 triples have a twin in train" in table.out
     assert all(label in table.out for label in countries.relations.labels if len(label) < 12)
     assert "every file is as it was written" in table.err
     report = ok("graph", "info", countries.path, "--json").json()

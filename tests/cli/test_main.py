@@ -1,8 +1,5 @@
 """The program itself: help, version, underscores, labels that look like markup."""
 
-import ast
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -23,17 +20,6 @@ def test_version_and_help(ok):
 def test_every_command_explains_itself_and_prints_json(ok, words):
     """In its --help."""
     assert "--json" in ok(*words.split(), "--help").out
-
-
-def test_help_does_not_wait_for_torch():
-    """A fresh process that prints the help has imported neither torch nor numba, DuckDB or pandas."""
-    program = (
-        "import sys\nfrom corollary.cli import main\nmain.leave = sys.exit\nsys.argv = ['corollary', '--help']\n"
-        "try:\n    main.main()\nexcept SystemExit: pass\n"
-        "print([name for name in ('torch', 'numba', 'duckdb', 'pandas') if name in sys.modules], file=sys.stderr)"
-    )
-    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert ast.literal_eval(found.stderr.strip().splitlines()[-1]) == []
 
 
 def test_an_unknown_command_is_two(command):

@@ -256,7 +256,10 @@ def _print_report(report: "GraphReport") -> None:
             f"({unseen.entities:,} entities)"
         )
     for split, leak in report.leakage.items():
-        lines.append(f"{split} leakage: {leak}")
+        lines.append(
+            f"{split}: {leak.any:,} of {leak.triples:,} triples have a twin in train ({leak.same:,} the same, "
+            f"{leak.symmetric:,} symmetric, {leak.inverse:,} inverse, {leak.duplicate:,} duplicate relation)"
+        )
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)
     frame = report.to_pandas()

@@ -71,7 +71,7 @@ DATASETS: dict[str, Dataset] = {
         Dataset(
             name="countries",
             what="The world's countries: regions, borders, languages, currencies, capitals; comes with the package",
-            licence="Unicode-3.0 and public domain: see its data card in the documentation",
+            licence="Unicode-3.0, CC BY 4.0 (GeoNames) and public domain: see its data card",
             homepage="https://cldr.unicode.org",
             splits={"train": "edges.tsv"},
             nodes="nodes.tsv",

@@ -198,7 +198,8 @@ class _Import:
                 for path in paths
                 for file in text_files(path, unpacked)
             ]
-            found = Inputs(triples)
+            among = [] if self._plain else [file for _, file in triples if _holds_kgx_nodes(file)]
+            found = Inputs([(split, file) for split, file in triples if file not in among], nodes=among)
         elif found.kind:
             self.reading.say(f"{config.files[0]}: laid out as {found.kind}")
         nodes = [file for path in config.nodes for file in text_files(path, unpacked)]
@@ -303,6 +304,12 @@ def _is_kgx(path: Path, columns: set[str]) -> bool:
     """Whether a file is JSON lines, or a table with the columns of KGX."""
     first = sample(path)[0]
     return first.lstrip().startswith("{") or columns <= {text.strip() for text in first.split("\t")}
+
+
+def _holds_kgx_nodes(path: Path) -> bool:
+    """Whether a file that was named among the triples is a KGX file of nodes."""
+    first = sample(path)[0]
+    return _is_kgx(path, _KGX_NODES) and "subject" not in first and "category" in first
 
 
 def _rejected(reading: Reading) -> int:

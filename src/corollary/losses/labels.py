@@ -1,4 +1,4 @@
-"""Smoothed labels by name: the four definitions that circulate differ, so each has its own.
+"""Smoothed labels by name: the definitions that circulate differ, so each has its own.
 
 Every one is affine, label = positive * y + every, with y = 1 for a true answer and 0 otherwise.
 """

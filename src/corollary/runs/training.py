@@ -7,12 +7,12 @@ from typing import Any
 
 from lightning_fabric import Fabric
 
-from corollary.budget import Budget, Plan, show_bytes
+from corollary.budget import MIB, Budget, Plan, resident_bytes, show_bytes
 from corollary.errors import ConfigError, RunError
 from corollary.evaluation.ranking import rank_split
 from corollary.graph.folder import Graph
 from corollary.graph.importing import ImportConfig, import_graph
-from corollary.learners.conve import ConvE
+from corollary.learners.conve import ConvE, ConvEConfig
 from corollary.messages import Say, silent
 from corollary.records.run_folder import RunFolder
 from corollary.reports.html import write_report
@@ -22,6 +22,9 @@ from corollary.runs.evaluating import evaluate
 from corollary.runs.run import Run, build_learner, place_to_record
 from corollary.storage import remove_folder
 from corollary.training.loop import Loop, Observer
+
+LOADED_BYTES = 405 * MIB
+"""Resident when all libraries are loaded and nothing has been done (measured); more is held from earlier work."""
 
 
 def train_conve(
@@ -102,24 +105,19 @@ def resume(
 def plan_conve(graph: Graph, config: RunConfig) -> Plan:
     """The bytes a training will use, by part. Raises `PlanDoesNotFit` where they exceed the limit."""
     budget = Budget.parse(config.memory_limit)
-    optimizer = config.training.optimizer
+    moments, average = config.training.optimizer.moments, config.training.average_decay is not None
+    held = max(0, resident_bytes() - LOADED_BYTES)
 
-    def planned(moments: int, average: bool) -> Plan:
-        return ConvE.plan(config.model, graph.size, budget, moments=moments, average=average)
+    def planned(model: ConvEConfig, moments: int, average: bool) -> Plan:
+        plan = ConvE.plan(model, graph.size, budget, moments=moments, average=average)
+        return plan.model_copy(update={"parts": {**plan.parts, "held from before": held}})
 
-    plan = planned(optimizer.moments, config.training.average_decay is not None)
-    remedies = {"--set training.optimizer.name=sgd": planned(0, plan.parts["averaged weights"] > 0).total}
-    if config.training.average_decay is not None:
-        remedies["--set training.average_decay=none"] = planned(optimizer.moments, False).total
+    plan = planned(config.model, moments, average)
+    remedies = {"--set training.optimizer.name=sgd": planned(config.model, 0, average).total}
+    if average:
+        remedies["--set training.average_decay=none"] = planned(config.model, moments, False).total
     if config.model.batch_size > 64:
-        smaller = config.changed(model=config.model.changed(batch_size=64))
-        remedies["--batch-size 64"] = ConvE.plan(
-            smaller.model,
-            graph.size,
-            budget,
-            moments=optimizer.moments,
-            average=plan.parts["averaged weights"] > 0,
-        ).total
+        remedies["--batch-size 64"] = planned(config.model.changed(batch_size=64), moments, average).total
     return plan.check(f"conve on {graph.name}", remedies)
 
 
