@@ -13,8 +13,8 @@ from pathlib import Path
 
 from corollary.cli.output import TrainingDisplay, print_table, say
 from corollary.config import read_table, with_overrides
+from corollary.graph.datasets.importing import import_dataset
 from corollary.graph.folder import Graph
-from corollary.graph.import_dataset import import_dataset
 from corollary.runs.config import RunConfig
 from corollary.runs.training import train_conve
 from corollary.storage import write_text

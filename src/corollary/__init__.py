@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from corollary.errors import CorollaryError as CorollaryError
     from corollary.evaluation.metrics import Evaluation as Evaluation
-    from corollary.graph.datasets import list_datasets as list_datasets
+    from corollary.graph.datasets.importing import import_dataset as import_dataset
+    from corollary.graph.datasets.locating import list_datasets as list_datasets
     from corollary.graph.filters import FilterConfig as FilterConfig
     from corollary.graph.folder import Graph as Graph
-    from corollary.graph.import_dataset import import_dataset as import_dataset
     from corollary.graph.importing import ImportConfig as ImportConfig
     from corollary.graph.importing import import_graph as import_graph
     from corollary.graph.info import graph_info as graph_info
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from corollary.training.loop import TrainingConfig as TrainingConfig
 
 _PLACES = {
-    "import_dataset": "graph.import_dataset",
+    "import_dataset": "graph.datasets.importing",
     "ConvEConfig": "learners.conve",
     "CorollaryError": "errors",
     "Evaluation": "evaluation.metrics",
@@ -55,7 +55,7 @@ _PLACES = {
     "evaluate": "runs.evaluating",
     "graph_info": "graph.info",
     "import_graph": "graph.importing",
-    "list_datasets": "graph.datasets",
+    "list_datasets": "graph.datasets.locating",
     "predict": "runs.predicting",
     "quickstart": "runs.quickstart",
     "resume": "runs.training",

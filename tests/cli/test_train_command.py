@@ -169,7 +169,7 @@ def test_loose_files_leave_nothing_behind_where_no_run_starts(command, ok, tiny,
 
 def test_every_recipe_is_a_valid_configuration():
     """And names a dataset that can be had."""
-    from corollary.graph.datasets import list_datasets
+    from corollary.graph.datasets.locating import list_datasets
 
     datasets = set(list_datasets().to_pandas()["name"])
     recipes = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))

@@ -305,7 +305,7 @@ def test_public_names_have_a_line_each():
 
 def test_datasets_table_agrees_with_the_registry():
     """Names and counts of docs/data.md are those that `corollary graph datasets` prints, files those it looks for."""
-    from corollary.graph.dataset_registry import DATASETS
+    from corollary.graph.datasets.registry import DATASETS
 
     text = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
     frame = corollary.list_datasets().to_pandas()

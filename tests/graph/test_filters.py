@@ -8,7 +8,7 @@ import pytest
 
 from corollary.errors import ConfigError, InputError, UnknownName
 from corollary.graph.filters import FilterConfig, apply_filters
-from corollary.graph.staging import TABLES
+from corollary.graph.reading.staging import TABLES
 
 NODES = [
     ("c", "compound", "SmallMolecule", ["SmallMolecule", "ChemicalEntity"]),

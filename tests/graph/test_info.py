@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corollary.graph.datasets import locate
+from corollary.graph.datasets.locating import locate
 from corollary.graph.folder import write_graph
 from corollary.graph.info import GraphReport, graph_info
 from corollary.graph.leakage import THRESHOLD, PairIndex, leakage, overlaps

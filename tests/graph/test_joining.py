@@ -17,8 +17,8 @@ from corollary.graph.joining import (
     merge_duplicate_edges,
     merge_duplicate_nodes,
 )
-from corollary.graph.kgx import stage_kgx
-from corollary.graph.staging import TABLES, Staging
+from corollary.graph.reading.kgx import stage_kgx
+from corollary.graph.reading.staging import TABLES, Staging
 
 
 @pytest.fixture

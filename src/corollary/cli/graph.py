@@ -94,7 +94,7 @@ def import_(
 ) -> None:
     """Read files into a graph folder: what each file is, is found out and said."""
     from corollary.budget import Budget
-    from corollary.graph.import_dataset import import_dataset
+    from corollary.graph.datasets.importing import import_dataset
     from corollary.graph.importing import ImportConfig, import_graph
 
     inputs: dict[str, Any] = {
@@ -205,7 +205,7 @@ def subset(
 @app.command("datasets")
 def datasets(as_json: Json = False) -> None:
     """Public graphs that can be had by name, with licence and size."""
-    from corollary.graph.datasets import list_datasets
+    from corollary.graph.datasets.locating import list_datasets
 
     found = list_datasets().to_pandas()
     if as_json:

@@ -13,9 +13,9 @@ from pydantic import NonNegativeInt, PositiveInt, model_validator
 
 from corollary.config import Config
 from corollary.errors import InputError, UnknownName, unknown
-from corollary.graph.biolink import bare
-from corollary.graph.queries import count_rows, one_row
-from corollary.graph.text_lines import first_line, insert_columns, lines_of, unreadable
+from corollary.graph.reading.biolink import bare
+from corollary.graph.reading.staging import count_rows, one_row
+from corollary.graph.reading.text_lines import first_line, insert_columns, lines_of, unreadable
 from corollary.messages import Say, silent
 
 _SUGGESTIONS = 200_000  # labels that are compared for a suggestion: about a second

@@ -14,19 +14,19 @@ from pydantic import field_validator, model_validator
 from corollary.budget import Budget, resident_bytes
 from corollary.config import Config
 from corollary.errors import ConfigError, StorageError
-from corollary.graph.archives import Unpacked
-from corollary.graph.biolink import write_edge_map
-from corollary.graph.encoding import write_staged
 from corollary.graph.filters import FilterConfig, apply_filters
 from corollary.graph.folder import SPLITS, Graph
-from corollary.graph.id_files import GivenAs, IdColumns, Kind, check_labels, labels_for_ids, read_ids
-from corollary.graph.inputs import Inputs, dataset_inputs, one_file, text_files
 from corollary.graph.joining import JoinConfig, join
-from corollary.graph.kgx import MissingNodes, Symmetric, stage_kgx
-from corollary.graph.layouts import node_layout, sample, triple_layout
-from corollary.graph.readers import Reading, Table, read_nodes, read_triples
-from corollary.graph.staging import Staging, count_rows, counted, one_row
-from corollary.graph.text_lines import OnError
+from corollary.graph.reading.archives import Unpacked
+from corollary.graph.reading.biolink import write_edge_map
+from corollary.graph.reading.encoding import write_staged
+from corollary.graph.reading.id_files import GivenAs, IdColumns, Kind, check_labels, labels_for_ids, read_ids
+from corollary.graph.reading.inputs import Inputs, dataset_inputs, one_file, text_files
+from corollary.graph.reading.kgx import MissingNodes, Symmetric, stage_kgx
+from corollary.graph.reading.layouts import node_layout, sample, triple_layout
+from corollary.graph.reading.readers import Reading, Table, read_nodes, read_triples
+from corollary.graph.reading.staging import Staging, count_rows, counted, one_row
+from corollary.graph.reading.text_lines import OnError
 from corollary.messages import Say, silent
 from corollary.storage import new_file, sha256
 

@@ -14,8 +14,8 @@ from pydantic import field_validator
 
 from corollary.config import Config
 from corollary.errors import InputError
-from corollary.graph.queries import one_row
-from corollary.graph.text_lines import bad_lines, first_line, insert_columns, insert_rows
+from corollary.graph.reading.staging import one_row
+from corollary.graph.reading.text_lines import bad_lines, first_line, insert_columns, insert_rows
 from corollary.messages import Say, silent
 
 

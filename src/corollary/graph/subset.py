@@ -17,8 +17,8 @@ from corollary.budget import MIB, Budget, resident_bytes, show_bytes
 from corollary.errors import InputError, PlanDoesNotFit, StorageError
 from corollary.graph.filters import FilterConfig, apply_filters
 from corollary.graph.folder import Graph, derive_graph, write_graph
-from corollary.graph.staging import Staging
-from corollary.graph.text_lines import insert_columns
+from corollary.graph.reading.staging import Staging
+from corollary.graph.reading.text_lines import insert_columns
 from corollary.messages import Say, silent
 
 _CHUNK = 1 << 20  # triples staged at a time

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from corollary.graph.import_dataset import import_dataset
+from corollary.graph.datasets.importing import import_dataset
 from corollary.graph.splits import SplitConfig, split_graph
 from corollary.learners.conve import ConvEConfig
 from corollary.messages import Say, silent
@@ -24,6 +24,14 @@ QUESTIONS = (
     Question(None, "uses_currency", "Euro"),
     Question("Mongolia", "located_in_region", None),
 )
+
+
+def _free(output: Path) -> Path:
+    """`output`, or the first of `output-2`, `output-3` and so on that is not there yet or empty."""
+    taken = [output]
+    while taken[-1].exists() and (not taken[-1].is_dir() or any(taken[-1].iterdir())):
+        taken.append(output.with_name(f"{output.name}-{len(taken) + 1}"))
+    return taken[-1]
 
 
 @dataclass(frozen=True)
@@ -55,11 +63,9 @@ def quickstart_config(epochs: int | None = None) -> RunConfig:
 def quickstart(
     output: Path, *, epochs: int | None = None, observer: Observer | None = None, say: Say = silent
 ) -> Quickstart:
-    """Make `output/graph`, `output/split` and `output/run` from the embedded graph.
-
-    Raises `StorageError` where one of them exists already.
-    """
+    """Make `graph`, `split` and `run` from the embedded graph in `output`; beside it, as `output-2`, if that is taken."""
     config = quickstart_config(epochs)
+    output = _free(output)
     with readable_errors(output):
         output.mkdir(parents=True, exist_ok=True)
     graph = import_dataset("countries", output / "graph", say=say)

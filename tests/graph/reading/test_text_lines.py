@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from corollary.errors import InputError
-from corollary.graph.text_lines import (
+from corollary.graph.reading.text_lines import (
     LONGEST_LINE,
     bad_lines,
     insert_columns,

@@ -13,10 +13,10 @@ import numpy as np
 from jaxtyping import Int
 
 from corollary.errors import InputError
-from corollary.graph.archives import Unpacked
-from corollary.graph.layouts import Layout, sample
-from corollary.graph.staging import Staging, counted, one_row
-from corollary.graph.text_lines import OnError, bad_lines, insert_rows, keep_rejects, line_numbers
+from corollary.graph.reading.archives import Unpacked
+from corollary.graph.reading.layouts import Layout, sample
+from corollary.graph.reading.staging import Staging, counted, one_row
+from corollary.graph.reading.text_lines import OnError, bad_lines, insert_rows, keep_rejects, line_numbers
 from corollary.messages import Say
 
 

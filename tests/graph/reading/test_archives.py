@@ -10,7 +10,7 @@ import pytest
 import zstandard
 
 from corollary.errors import InputError
-from corollary.graph.archives import Unpacked
+from corollary.graph.reading.archives import Unpacked
 
 TEXT = b"a\tr\tb\n" * 1000
 

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from corollary.errors import InputError, MissingExtra, UnknownName, unknown
-from corollary.graph.dataset_registry import DATASETS, Archive, Columns, Dataset
+from corollary.graph.datasets.registry import DATASETS, Archive, Columns, Dataset
 from corollary.messages import Say, silent
 from corollary.storage import new_file, sha256
 

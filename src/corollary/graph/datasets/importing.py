@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from corollary.budget import Budget
-from corollary.graph.datasets import LocatedDataset, locate
+from corollary.graph.datasets.locating import LocatedDataset, locate
 from corollary.graph.folder import Graph
 from corollary.graph.importing import ImportConfig, import_graph
 from corollary.messages import Say, silent

@@ -11,7 +11,7 @@ from corollary.budget import Budget, resident_bytes, show_bytes
 from corollary.errors import InputError, PlanDoesNotFit
 from corollary.graph.folder import SPLITS, Graph, write_graph
 from corollary.graph.joining import merge_duplicate_edges, merge_duplicate_nodes
-from corollary.graph.staging import Staging, count_rows, counted
+from corollary.graph.reading.staging import Staging, count_rows, counted
 from corollary.messages import Say
 
 _BYTES_A_TRIPLE, _BYTES_A_LABEL = 110, 400

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from corollary.errors import ConfigError, InputError, unknown
-from corollary.graph.text_lines import lines_of
+from corollary.graph.reading.text_lines import lines_of
 
 DELIMITERS = {"tab": "\t", "comma": ",", "semicolon": ";", "space": " "}
 TRIPLE = ("head", "relation", "tail")

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from corollary.errors import InputError, UnknownName
-from corollary.graph.biolink import primary_type, read_edge_map, relation_key, write_edge_map
-from corollary.graph.kgx import stage_kgx
-from corollary.graph.staging import TABLES, Staging
+from corollary.graph.reading.biolink import primary_type, read_edge_map, relation_key, write_edge_map
+from corollary.graph.reading.kgx import stage_kgx
+from corollary.graph.reading.staging import TABLES, Staging
 
 NODES = [
     {"id": "A:1", "name": "aspirin", "category": ["biolink:SmallMolecule", "biolink:ChemicalEntity"]},

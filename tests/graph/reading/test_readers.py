@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corollary.errors import ConfigError, InputError
-from corollary.graph.archives import Unpacked
-from corollary.graph.layouts import Layout, node_layout, triple_layout
-from corollary.graph.readers import Reading, read_nodes, read_table, read_triples
-from corollary.graph.staging import Staging
+from corollary.graph.reading.archives import Unpacked
+from corollary.graph.reading.layouts import Layout, node_layout, triple_layout
+from corollary.graph.reading.readers import Reading, read_nodes, read_table, read_triples
+from corollary.graph.reading.staging import Staging
 from tests.reference import reading as reference
 
 TRIPLE = ("head", "relation", "tail")

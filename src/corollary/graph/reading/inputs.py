@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from corollary.errors import InputError
-from corollary.graph.archives import Unpacked
-from corollary.graph.id_files import GivenAs
-from corollary.graph.pykeen import ENTITIES, RELATIONS, TRIPLES, factories
+from corollary.graph.reading.archives import Unpacked
+from corollary.graph.reading.id_files import GivenAs
+from corollary.graph.reading.pykeen import ENTITIES, RELATIONS, TRIPLES, factories
 
 _PACKING = re.compile(r"\.(gz|gzip|zst|zstd)$")
 _TABLE = r"\.(txt|tsv|csv)"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from corollary.errors import InputError
-from corollary.graph.text_lines import first_line
+from corollary.graph.reading.text_lines import first_line
 
 SEPARATOR = "\x1f"  # between qualifiers; no value holds a control character
 

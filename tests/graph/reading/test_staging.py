@@ -7,7 +7,7 @@ import pytest
 
 from corollary.budget import MIB
 from corollary.errors import PlanDoesNotFit, StorageError
-from corollary.graph.staging import Staging, count_rows
+from corollary.graph.reading.staging import Staging, count_rows
 
 
 def test_it_starts_with_empty_tables_and_leaves_nothing(tmp_path: Path):

@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 
 from corollary.errors import InputError, MissingExtra, UnknownName
-from corollary.graph import dataset_decoders as decoders
-from corollary.graph import datasets
-from corollary.graph.dataset_registry import DATASETS, Archive, Columns, Dataset
-from corollary.graph.datasets import list_datasets, locate, triples_checksum
+from corollary.graph.datasets import decoders
+from corollary.graph.datasets import locating as datasets
+from corollary.graph.datasets.locating import list_datasets, locate, triples_checksum
+from corollary.graph.datasets.registry import DATASETS, Archive, Columns, Dataset
 
 SPLITS = {
     "train": [("a", "r", "b"), ("ä", "r", "c")],

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corollary.errors import InputError
-from corollary.graph.archives import Unpacked
-from corollary.graph.id_files import check_labels, labels_for_ids, read_ids
-from corollary.graph.layouts import triple_layout
-from corollary.graph.readers import Reading, read_triples
-from corollary.graph.staging import Staging
+from corollary.graph.reading.archives import Unpacked
+from corollary.graph.reading.id_files import check_labels, labels_for_ids, read_ids
+from corollary.graph.reading.layouts import triple_layout
+from corollary.graph.reading.readers import Reading, read_triples
+from corollary.graph.reading.staging import Staging
 
 
 @pytest.fixture(scope="module")

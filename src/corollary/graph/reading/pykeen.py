@@ -8,7 +8,7 @@ which can run code, and says nothing that the tables do not. Source: pykeen 1.11
 from pathlib import Path
 
 from corollary.errors import InputError
-from corollary.graph.archives import Unpacked
+from corollary.graph.reading.archives import Unpacked
 from corollary.storage import sha256
 
 TRIPLES, ENTITIES, RELATIONS = "numeric_triples.tsv.gz", "entity_to_id.tsv.gz", "relation_to_id.tsv.gz"

@@ -19,7 +19,8 @@ from typing import Literal
 import duckdb
 
 from corollary.errors import InputError, UnknownName, unknown
-from corollary.graph.biolink import (
+from corollary.graph.joining import merge_duplicate_edges, merge_duplicate_nodes
+from corollary.graph.reading.biolink import (
     PREFIX,
     SYMMETRIC_PREDICATES,
     EdgeMap,
@@ -30,10 +31,9 @@ from corollary.graph.biolink import (
     relation_key,
     relation_name,
 )
-from corollary.graph.joining import merge_duplicate_edges, merge_duplicate_nodes
-from corollary.graph.kgx_columns import BAD, GOOD, SEPARATOR, Layout, layout_of
-from corollary.graph.queries import count_rows, one_row
-from corollary.graph.text_lines import (
+from corollary.graph.reading.kgx_columns import BAD, GOOD, SEPARATOR, Layout, layout_of
+from corollary.graph.reading.staging import count_rows, one_row
+from corollary.graph.reading.text_lines import (
     OnError,
     bad_lines,
     insert_columns,

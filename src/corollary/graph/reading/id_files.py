@@ -15,10 +15,10 @@ import duckdb
 
 from corollary.errors import InputError
 from corollary.graph.joining import replace_rows
-from corollary.graph.layouts import Layout, choose_delimiter, is_count, sample
-from corollary.graph.readers import Reading, Table, read_table
-from corollary.graph.staging import count_rows, one_row
-from corollary.graph.text_lines import BadLine, keep_rejects
+from corollary.graph.reading.layouts import Layout, choose_delimiter, is_count, sample
+from corollary.graph.reading.readers import Reading, Table, read_table
+from corollary.graph.reading.staging import count_rows, one_row
+from corollary.graph.reading.text_lines import BadLine, keep_rejects
 
 IdColumns = Literal["label,id", "id,label"]
 Kind = Literal["entity", "relation"]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from corollary.graph import dataset_decoders as decoders
+from corollary.graph.datasets import decoders
 
 
 @dataclass(frozen=True)

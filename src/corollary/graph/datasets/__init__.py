@@ -1,0 +1,1 @@
+"""Public graphs by name: found or fetched, held against their checksums, imported."""
