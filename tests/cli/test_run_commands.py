@@ -160,8 +160,8 @@ def test_a_graph_that_was_moved_is_named(ok, command, run, tmp_path):
     ok("evaluate", run, "--graph", tmp_path / "there")
 
 
-def test_quickstart_makes_everything_and_says_what_to_try(ok, command, tmp_path):
-    """Graph, split, run, report, answers; a second one in the same place is refused."""
+def test_quickstart_makes_everything_and_says_what_to_try(ok, tmp_path):
+    """Graph, split, run, report, answers; a second one in the same place goes beside it."""
     shown = ok("quickstart", "-o", tmp_path / "q", "--num_epochs", 1, "--json").json()
     run = Run.open(tmp_path / "q" / "run")
     assert shown["run"] == str(run.path)
@@ -170,8 +170,8 @@ def test_quickstart_makes_everything_and_says_what_to_try(ok, command, tmp_path)
     assert shown["predictions"][0]["query"] == "(France, borders, ?)"
     assert "(France, borders, ?)" in (run.path / "report.html").read_text(encoding="utf-8")
     assert Graph.open(tmp_path / "q" / "graph").name == "countries"
-    again = command("quickstart", "-o", tmp_path / "q").message
-    assert again == f"{tmp_path / 'q' / 'graph'} exists already: choose another place or remove it first"
+    again = ok("quickstart", "-o", tmp_path / "q", "--num_epochs", 1, "--json").json()
+    assert again["run"] == str(tmp_path / "q-2" / "run")
 
 
 def test_quickstart_refuses_no_epochs_before_it_starts(command, tmp_path):

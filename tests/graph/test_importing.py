@@ -14,7 +14,7 @@ from corollary.budget import MIB, Budget
 from corollary.errors import ConfigError, CorollaryError, InputError, PlanDoesNotFit, StorageError
 from corollary.graph.folder import Graph
 from corollary.graph.importing import ImportConfig, import_graph
-from tests.graph.test_archives import tar, zipped
+from tests.graph.reading.test_archives import tar, zipped
 from tests.reference import reading as reference
 
 TRAIN = "aspirin\ttreats\tfever\nfever\tsign of\tcold\nparacetamol\ttreats\tfever\n"

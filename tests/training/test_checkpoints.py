@@ -36,11 +36,8 @@ def trained(seed=0, **model):
     states = {name: rule.state(value.detach()) for name, value in made.named_parameters()}
     average = Average(made, 0.9)
     rng = torch.Generator().manual_seed(seed)
-    for block in made.entities.block_slices():
-        fresh = made.entities.state_rows(block)
-        made.entities.load_state_rows(
-            block, {k: torch.rand(v.shape, generator=rng) for k, v in fresh.items()}
-        )
+    for value in made.entities.moments.values():
+        value.copy_(torch.rand(value.shape, generator=rng))
     for value in (*(m for state in states.values() for m in state.values()), *average.values.values()):
         if value.is_floating_point():
             value.copy_(torch.rand(value.shape, generator=rng))
@@ -52,9 +49,7 @@ def everything(made, states, average):
     found = dict(tensors(made))
     found |= {f"state {name}.{moment}": v for name, state in states.items() for moment, v in state.items()}
     found |= {f"average {name}": value for name, value in average.values.items()}
-    return found | {
-        f"table {k}": v for k, v in made.entities.state_rows(slice(0, made.entities.num_rows)).items()
-    }
+    return found | {f"table {name}": value for name, value in made.entities.moments.items()}
 
 
 @pytest.mark.parametrize("block_rows", [1, 7, 30])
@@ -149,7 +144,7 @@ def test_without_moments_it_cannot_be_resumed_from(tmp_path):
     """What is kept for influence analysis alone says what it lacks."""
     checkpoints.save(tmp_path / "c", learner(), POSITION, states=None, average=None)
     made, states, _ = trained(2)
-    with pytest.raises(RunDamaged, match=r"optimizer-entities-0000000\.safetensors cannot be read"):
+    with pytest.raises(RunDamaged, match=r"optimizer\.safetensors cannot be read"):
         checkpoints.load(tmp_path / "c", made, states=states)
 
 

@@ -24,13 +24,16 @@ def evaluate(
     ] = None,
     per_relation: Annotated[bool, typer.Option(help="Print the table of relations.")] = False,
     graph: Annotated[Path | None, typer.Option(help="The graph folder, where it has been moved.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Exact filtered ranks of every triple of a split, both sides."""
+    from corollary.runs.device import choose_device
     from corollary.runs.evaluating import evaluate as evaluate_run
     from corollary.runs.run import Run
 
-    opened = Run.open(run, graph=graph, checkpoint=checkpoint)
+    used = str(choose_device(device, say).device)
+    opened = Run.open(run, graph=graph, checkpoint=checkpoint, device=used)
     result = evaluate_run(opened, split, filter=filter_by, candidates=candidates, ranks_path=ranks)
     if as_json:
         print_json(result.model_dump(mode="json"))

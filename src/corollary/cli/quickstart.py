@@ -11,6 +11,8 @@ from corollary.cli.output import TrainingDisplay, console, print_json, print_tab
 def quickstart(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make.")] = Path("quickstart"),
     epochs: Annotated[int | None, typer.Option("--num-epochs", help="Fewer for a shorter look.")] = None,
+    seed: Annotated[int, typer.Option(help="Of split, weights, order and dropout.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Train on the world's countries, see the figures, ask for missing facts: about a minute."""
@@ -18,7 +20,7 @@ def quickstart(
 
     display = TrainingDisplay()
     try:
-        result = start(output, epochs=epochs, observer=display, say=say)
+        result = start(output, epochs=epochs, seed=seed, device=device, observer=display, say=say)
     finally:
         display.close()
     run, predictions = result.run, result.predictions

@@ -4,7 +4,7 @@ It is not an `nn.Parameter` that any code may index. Everything outside asks for
 to sweep, an update of the blocks. So the rows can lie in memory, in a mapped file, or be cut over processes.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ class EntityTable:
             self.parts["bias"] = torch.zeros(num_rows, device=device)
         self._gradients: dict[str, Tensor] = {}
         self._fresh = True
-        self._states: list[dict[str, dict[str, Tensor]]] = []
+        self._states: dict[str, dict[str, Tensor]] = {}
 
     @property
     def device(self) -> torch.device:
@@ -87,10 +87,7 @@ class EntityTable:
     def prepare_training(self, rule: UpdateRule) -> None:
         """Allocate the gradient and the optimiser's state."""
         self._gradients = {name: torch.zeros_like(part) for name, part in self.parts.items()}
-        self._states = [
-            {name: rule.state(part[rows]) for name, part in self.parts.items()}
-            for rows in self.block_slices()
-        ]
+        self._states = {name: rule.state(part) for name, part in self.parts.items()}
 
     def squared_gradient_norm(self) -> Float[Tensor, ""]:
         """Sum of squares of the gradient, block by block in order."""
@@ -102,34 +99,16 @@ class EntityTable:
 
     def update(self, rule: UpdateRule, *, step: int, lr: float, factor: Tensor | None = None) -> None:
         """One optimiser step over all blocks; the gradient is used up. `factor` scales it first (clipping)."""
-        for rows, states in zip(self.block_slices(), self._states, strict=True):
+        for rows in self.block_slices():
             for name, part in self.parts.items():
                 gradient = self._gradients[name][rows]
                 if factor is not None:
                     gradient.mul_(factor)
-                rule.update(part[rows], gradient, states[name], step=step, lr=lr)
+                state = {moment: values[rows] for moment, values in self._states[name].items()}
+                rule.update(part[rows], gradient, state, step=step, lr=lr)
         self._fresh = True
 
-    def visit(self, other: Mapping[str, Tensor], change: Callable[[Tensor, Tensor], None]) -> None:
-        """Call `change(mine, theirs)` on every block of every part; for averages of the weights."""
-        for rows in self.block_slices():
-            for name, part in self.parts.items():
-                change(part[rows], other[name][rows])
-
-    def state_rows(self, rows: slice) -> dict[str, Tensor]:
-        """Optimiser state of the blocks inside `rows` (whole blocks), named `part.moment`."""
-        first, last = rows.start // self.block_rows, -(-rows.stop // self.block_rows)
-        chosen = self._states[first:last]
-        return {
-            f"{name}.{moment}": torch.cat([states[name][moment] for states in chosen])
-            for name in self.parts
-            for moment in (chosen[0][name] if chosen else ())
-        }
-
-    def load_state_rows(self, rows: slice, values: Mapping[str, Tensor]) -> None:
-        """The reverse of `state_rows`."""
-        for number in range(rows.start // self.block_rows, -(-rows.stop // self.block_rows)):
-            start = number * self.block_rows - rows.start
-            for name, moments in self._states[number].items():
-                for moment, target in moments.items():
-                    target.copy_(values[f"{name}.{moment}"][start : start + len(target)])
+    @property
+    def moments(self) -> dict[str, Tensor]:
+        """State of the optimiser, whole, named `part.moment`; empty before training."""
+        return {f"{name}.{m}": state for name, states in self._states.items() for m, state in states.items()}

@@ -43,9 +43,11 @@ class Quickstart:
     predictions: Predictions
 
 
-def quickstart_config(epochs: int | None = None) -> RunConfig:
+def quickstart_config(*, epochs: int | None, seed: int, device: str) -> RunConfig:
     """The UMLS recipe, shorter: a small dense graph too."""
     plain = RunConfig(
+        seed=seed,
+        device=device,
         model=ConvEConfig(batch_size=64, label_smoothing=0.1),
         training=TrainingConfig(
             epochs=60,
@@ -61,15 +63,21 @@ def quickstart_config(epochs: int | None = None) -> RunConfig:
 
 
 def quickstart(
-    output: Path, *, epochs: int | None = None, observer: Observer | None = None, say: Say = silent
+    output: str | Path,
+    *,
+    epochs: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    observer: Observer | None = None,
+    say: Say = silent,
 ) -> Quickstart:
     """Make `graph`, `split` and `run` from the embedded graph in `output`; beside it, as `output-2`, if that is taken."""
-    config = quickstart_config(epochs)
-    output = _free(output)
+    config = quickstart_config(epochs=epochs, seed=seed, device=device)
+    output = _free(Path(output))
     with readable_errors(output):
         output.mkdir(parents=True, exist_ok=True)
     graph = import_dataset("countries", output / "graph", say=say)
-    split = split_graph(graph, output / "split", SplitConfig(valid=0.1, test=0.1), say=say)
+    split = split_graph(graph, output / "split", SplitConfig(valid=0.1, test=0.1, seed=seed), say=say)
     run = train_conve(split, output / "run", config, observer=observer, say=say)
     predictions = predict(run, QUESTIONS, k=8)
     run.folder.write_json("predictions.json", predictions.as_list())

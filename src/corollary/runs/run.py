@@ -21,18 +21,26 @@ from corollary.training import checkpoints
 class Run:
     """A run folder with its graph. The model is loaded when it is first needed, from `best/`, else from `final/`."""
 
-    def __init__(self, folder: RunFolder, graph: Graph, *, checkpoint: str | None = None) -> None:
-        self.folder, self.graph, self._checkpoint = folder, graph, checkpoint
+    def __init__(
+        self, folder: RunFolder, graph: Graph, *, checkpoint: str | None = None, device: str = "cpu"
+    ) -> None:
+        self.folder, self.graph, self.device, self._checkpoint = folder, graph, device, checkpoint
 
     @classmethod
     def open(
-        cls, path: str | Path, *, graph: str | Path | None = None, checkpoint: str | None = None
+        cls,
+        path: str | Path,
+        *,
+        graph: str | Path | None = None,
+        checkpoint: str | None = None,
+        device: str = "cpu",
     ) -> Self:
         """Open a run.
 
         Args:
             graph: the graph folder, where it is no longer where the run was trained.
             checkpoint: `best`, `final` or `epoch-0003`.
+            device: where the model is put: cpu, cuda, cuda:1, mps.
 
         Raises `GraphMismatch` where the graph is another one than the run was trained on.
         """
@@ -52,7 +60,7 @@ class Run:
                 f"{opened.path} (fingerprint {opened.fingerprint[:12]}) is not the graph that {path} was trained on "
                 f"({recorded['name']}, {recorded['fingerprint'][:12]}): name the right one with --graph"
             )
-        return cls(folder, opened, checkpoint=checkpoint)
+        return cls(folder, opened, checkpoint=checkpoint, device=device)
 
     @property
     def path(self) -> Path:
@@ -82,9 +90,9 @@ class Run:
 
     @cached_property
     def model(self) -> ConvE:
-        """The learner in evaluation mode, on the CPU."""
+        """The learner in evaluation mode."""
         settle_threads()
-        learner = build_learner(self.config, self.graph)
+        learner = build_learner(self.config, self.graph, device=self.device)
         checkpoints.load(self.folder.finished_checkpoint(self.checkpoint), learner)
         return learner.eval()
 

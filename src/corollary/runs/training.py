@@ -54,7 +54,7 @@ def train_conve(
         folder = RunFolder.create(output, _record(opened, config, plan, fabric, output))
     with folder.lock():
         _fit(folder, opened, config, plan, fabric, observer, resume=False)
-    return _conclude(folder, opened, say)
+    return _conclude(Run(folder, opened, device=str(fabric.device)), say)
 
 
 @contextmanager
@@ -92,14 +92,14 @@ def resume(
     """Continue a training that was stopped, under its recorded configuration, to the same final bytes."""
     run = Run.open(path, graph=graph)
     fabric = choose_device(run.config.device, say)
-    plan = plan_conve(run.graph, run.config)
     recorded, now = run.folder.config, machine(fabric)
+    plan = Plan.model_validate(recorded["plan"])
     for key in ("device_used", "threads", "processor"):
         if recorded.get(key) != now[key]:
             say(f"note: {key} was {recorded.get(key)} and is {now[key]}: figures will agree, bytes may not")
     with run.folder.lock():
         _fit(run.folder, run.graph, run.config, plan, fabric, observer, resume=True)
-    return _conclude(run.folder, run.graph, say)
+    return _conclude(Run(run.folder, run.graph, device=str(fabric.device)), say)
 
 
 def plan_conve(graph: Graph, config: RunConfig) -> Plan:
@@ -196,11 +196,10 @@ def _fit(
     loop.train()
 
 
-def _conclude(folder: RunFolder, graph: Graph, say: Say) -> Run:
+def _conclude(run: Run, say: Say) -> Run:
     """Figures on the test split, and the report."""
-    run = Run(folder, graph)
-    if graph.info.num_triples.get("test", 0) > 0:
+    if run.graph.info.num_triples.get("test", 0) > 0:
         say("ranking the test triples")
         evaluate(run, "test")
-    write_report(folder)
+    write_report(run.folder)
     return run

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from corollary.errors import RunDamaged
-from corollary.learners.protocol import Learner, Table
+from corollary.learners.protocol import Learner
 from corollary.storage import new_folder, remove_folder, sha256
 from corollary.training.averaging import Average, tensors
 
@@ -60,26 +60,8 @@ def save(
 ) -> None:
     """Write one checkpoint as a whole. Without `states` and `average` it serves inference and influence only."""
     with new_folder(path, replace=replace) as folder:
-        values = {name: value for name, value in tensors(learner).items() if not name.startswith(_TABLE)}
-        _write(folder / "weights.safetensors", values)
-        for rows in _file_rows(learner.entities):
-            _write(
-                _rows_file(folder, "", rows),
-                {name: part[rows] for name, part in learner.entities.parts.items()},
-            )
-            if states is not None:
-                _write(_rows_file(folder, "optimizer-", rows), learner.entities.state_rows(rows))
-            if average is not None:
-                parts = {name: average.values[_TABLE + name][rows] for name in learner.entities.parts}
-                _write(_rows_file(folder, "average-", rows), parts)
-        if states is not None:
-            moments = {
-                f"{name}.{moment}": value for name, state in states.items() for moment, value in state.items()
-            }
-            _write(folder / "optimizer.safetensors", moments)
-        if average is not None:
-            rest = {name: value for name, value in average.values.items() if not name.startswith(_TABLE)}
-            _write(folder / "average.safetensors", rest)
+        for name, values in _contents(learner, states, average):
+            save_file({key: value.contiguous() for key, value in values.items()}, folder / name)
         files = {file.name: sha256(file) for file in sorted(folder.iterdir())}
         manifest = Manifest(format=FORMAT, files=files, **position)
         (folder / "manifest.json").write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
@@ -111,24 +93,32 @@ def load(
             raise RunDamaged(
                 f"{path / name} is missing or has changed since it was written: use another checkpoint"
             )
-    mine = tensors(learner)
-    _fill(path / "weights.safetensors", {name: t for name, t in mine.items() if not name.startswith(_TABLE)})
-    for rows in _file_rows(learner.entities):
-        _fill(_rows_file(path, "", rows), {name: part[rows] for name, part in learner.entities.parts.items()})
-        if states is not None:
-            learner.entities.load_state_rows(rows, _read(_rows_file(path, "optimizer-", rows)))
-        if average is not None:
-            parts = {name: average.values[_TABLE + name][rows] for name in learner.entities.parts}
-            _fill(_rows_file(path, "average-", rows), parts)
-    if states is not None:
-        moments = {
-            f"{name}.{moment}": value for name, state in states.items() for moment, value in state.items()
-        }
-        _fill(path / "optimizer.safetensors", moments)
-    if average is not None:
-        rest = {name: value for name, value in average.values.items() if not name.startswith(_TABLE)}
-        _fill(path / "average.safetensors", rest)
+    for name, targets in _contents(learner, states, average):
+        _fill(path / name, targets)
     return manifest
+
+
+def _contents(
+    learner: Learner, states: States | None, average: Average | None
+) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Every file of a checkpoint with the tensors, or views of them, that it holds."""
+    table = learner.entities
+    yield "weights.safetensors", {n: t for n, t in tensors(learner).items() if not n.startswith(_TABLE)}
+    if states is not None:
+        yield (
+            "optimizer.safetensors",
+            {f"{n}.{m}": t for n, state in states.items() for m, t in state.items()},
+        )
+    if average is not None:
+        yield "average.safetensors", {n: t for n, t in average.values.items() if not n.startswith(_TABLE)}
+    step = BLOCKS_PER_FILE * table.block_rows
+    for start in range(0, table.num_rows, step):
+        rows, name = slice(start, start + step), f"entities-{start:07d}.safetensors"
+        yield name, {part: values[rows] for part, values in table.parts.items()}
+        if states is not None:
+            yield f"optimizer-{name}", {moment: values[rows] for moment, values in table.moments.items()}
+        if average is not None:
+            yield f"average-{name}", {part: average.values[_TABLE + part][rows] for part in table.parts}
 
 
 def prune(checkpoints: list[Path], *, keep: int, keep_every: int | None, keep_optimizer: bool) -> None:
@@ -163,20 +153,6 @@ def _strip(path: Path, manifest: Manifest, *, keep_optimizer: bool) -> None:
         for name in files:
             (folder / name).hardlink_to(path / name)
         (folder / "manifest.json").write_text(smaller.model_dump_json(indent=1) + "\n", encoding="utf-8")
-
-
-def _file_rows(table: Table) -> Iterator[slice]:
-    step = BLOCKS_PER_FILE * table.block_rows
-    for start in range(0, table.num_rows, step):
-        yield slice(start, min(start + step, table.num_rows))
-
-
-def _rows_file(folder: Path, prefix: str, rows: slice) -> Path:
-    return folder / f"{prefix}entities-{rows.start:07d}.safetensors"
-
-
-def _write(path: Path, values: Mapping[str, Tensor]) -> None:
-    save_file({name: value.contiguous() for name, value in values.items()}, path)
 
 
 def _read(path: Path) -> dict[str, Tensor]:
