@@ -87,3 +87,8 @@ def trained(countries: Graph, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     train_conve(folder / "graph", folder / "run", config)
     return folder
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Names of tests must be the same in every worker: bytes may hold the time at which they were packed."""
+    return f"{argname}-{len(val)}-bytes" if isinstance(val, bytes) else None

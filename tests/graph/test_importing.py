@@ -47,7 +47,7 @@ NUMBERS = {"train": "0\t1\t2\n2\t0\t1\n3\t1\t2\n", "valid": "0\t1\t1\n", "test":
 FOLDERS = {
     "plain": {"train.txt": TRAIN, "valid.txt": VALID, "test.txt": TEST},
     "gzip and other names": {
-        "train.tsv.gz": gzip.compress(TRAIN.encode()),
+        "train.tsv.gz": gzip.compress(TRAIN.encode(), mtime=0),
         "dev.tsv": VALID,
         "test.tsv.zst": zstandard.compress(TEST.encode()),
     },
@@ -112,7 +112,7 @@ def test_a_dataset_folder_is_understood_as_a_whole(tmp_path: Path, name):
     [
         zipped,
         tar,
-        lambda members: gzip.compress(tar(members)),
+        lambda members: gzip.compress(tar(members), mtime=0),
         lambda members: zstandard.compress(tar(members)),
     ],
 )
@@ -137,7 +137,7 @@ def test_an_archive_of_a_dataset_is_understood_as_a_whole(tmp_path: Path, pack):
 
 def test_an_archive_of_parts_is_one_graph(tmp_path: Path):
     """Members whose names say nothing are read one after another, packed ones too."""
-    members = {"a.tsv": b"a\tr\tb\n", "b.tsv.gz": gzip.compress(b"b\tr\tc\n"), "c.csv": b"c,r,d\n"}
+    members = {"a.tsv": b"a\tr\tb\n", "b.tsv.gz": gzip.compress(b"b\tr\tc\n", mtime=0), "c.csv": b"c,r,d\n"}
     path = write(tmp_path / "in" / "parts.zip", zipped(members))
     said: list[str] = []
     graph = import_graph(tmp_path / "graph", ImportConfig(files=(path,)), say=said.append)
@@ -236,7 +236,7 @@ def test_any_bytes_give_a_graph_or_a_clear_error(tmp_path_factory, train, ids, s
 def test_rejects_go_beside_the_output(tmp_path: Path):
     """With file, line, reason and text; the rest is imported."""
     bad = b"a\tr\tb\nragged\tline\nb\t\tc\ncaf\xe9\tr\tb\nb\tr\tzz\nb\tr\ta\n"
-    path = write(tmp_path / "in" / "t.txt.gz", gzip.compress(bad))
+    path = write(tmp_path / "in" / "t.txt.gz", gzip.compress(bad, mtime=0))
     ids = write(tmp_path / "in" / "ids.txt", "a\t0\nb\t1\n")
     said: list[str] = []
     graph = import_graph(
@@ -380,7 +380,7 @@ def test_what_cannot_be_imported_is_said_and_nothing_is_left(tmp_path: Path, val
     write(tmp_path / "in" / "header.txt", "head\trelation\ttail\n")
     write(tmp_path / "in" / "empty.zip", zipped({".hidden": b""}))
     write(tmp_path / "in" / "two.zip", zipped({"a.txt": b"a\t0\n", "b.txt": b"a\t0\n"}))
-    write(tmp_path / "in" / "short.gz", gzip.compress(TRAIN.encode())[:-5])
+    write(tmp_path / "in" / "short.gz", gzip.compress(TRAIN.encode(), mtime=0)[:-5])
     write(tmp_path / "in" / "other" / "notes.md", "notes")
     write(tmp_path / "in" / "double" / "train.txt", TRAIN)
     write(tmp_path / "in" / "double" / "train.tsv", TRAIN)

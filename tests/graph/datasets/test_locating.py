@@ -96,7 +96,7 @@ def fill(folder, splits=SPLITS, *, packed=False):
     (folder / "kge/tiny").mkdir(parents=True)
     for split, rows in splits.items():
         path = folder / f"kge/tiny/{split}.txt{'.gz' if packed else ''}"
-        path.write_bytes(gzip.compress(text(rows)) if packed else text(rows))
+        path.write_bytes(gzip.compress(text(rows), mtime=0) if packed else text(rows))
     return folder
 
 
@@ -192,7 +192,7 @@ def test_a_wrong_copy_in_the_data_folder_is_named(tmp_path, tiny):
     [
         (b"a\tr\n", "{path}:1: 2 columns: expected head, relation, tail"),
         (b"\xff\xfe\n", "{path} cannot be read ('utf-8' codec can't decode"),
-        (gzip.compress(text(SPLITS["train"]))[:-9], "{path} cannot be read ("),
+        (gzip.compress(text(SPLITS["train"]), mtime=0)[:-9], "{path} cannot be read ("),
     ],
 )
 def test_an_unreadable_copy_names_file_and_line(tmp_path, tiny, content, message):
@@ -435,7 +435,7 @@ def test_hetionet_keeps_the_edge_types_that_can_be_checked(tmp_path):
     edges = (
         b"source\tmetaedge\ttarget\nAnatomy::1\tAeG\tGene::1\nGene::1\tGiG\tGene::2\nGene::1\tGpBP\tB::1\n"
     )
-    (tmp_path / "edges.sif.gz").write_bytes(gzip.compress(edges))
+    (tmp_path / "edges.sif.gz").write_bytes(gzip.compress(edges, mtime=0))
     parts = decoders.hetionet([tmp_path / "nodes.tsv", tmp_path / "edges.sif.gz"])
     assert parts["train"] == ["source\tmetaedge\ttarget", "Gene::1\tGiG\tGene::2"]
     assert parts["nodes"][1] == "Gene::1\tA\tGene"

@@ -38,7 +38,10 @@ def zipped(members: dict[str, bytes]) -> bytes:
     [
         ("t.txt", lambda data: data),
         ("t.txt.gz", gzip.compress),
-        ("two-parts.gz", lambda data: gzip.compress(data[:600]) + gzip.compress(data[600:])),
+        (
+            "two-parts.gz",
+            lambda data: gzip.compress(data[:600], mtime=0) + gzip.compress(data[600:], mtime=0),
+        ),
         ("t.txt.zst", zstandard.compress),
         ("two-frames.zst", lambda data: zstandard.compress(data[:600]) + zstandard.compress(data[600:])),
         ("gzip under another name.txt", gzip.compress),
@@ -62,8 +65,8 @@ def test_a_packed_file_unpacks_to_its_text(tmp_path: Path, name, pack):
     [
         ("d.zip", zipped),
         ("d.tar", tar),
-        ("d.tar.gz", lambda members: gzip.compress(tar(members))),
-        ("d.tgz", lambda members: gzip.compress(tar(members))),
+        ("d.tar.gz", lambda members: gzip.compress(tar(members), mtime=0)),
+        ("d.tgz", lambda members: gzip.compress(tar(members), mtime=0)),
         ("d.tar.zst", lambda members: zstandard.compress(tar(members))),
     ],
 )
@@ -74,7 +77,7 @@ def test_an_archive_unpacks_to_a_folder(tmp_path: Path, name, pack):
         "d/train.txt": TEXT,
         "d/.DS_Store": b"x",
         "__MACOSX/d/._train.txt": b"x",
-        "d/valid.txt.gz": gzip.compress(b"v"),
+        "d/valid.txt.gz": gzip.compress(b"v", mtime=0),
     }
     path.write_bytes(pack(members))
     unpacked = Unpacked(tmp_path / "work")
@@ -119,12 +122,12 @@ def changed(data: bytes, place: int) -> bytes:
 @pytest.mark.parametrize(
     ("name", "data"),
     [
-        ("short.gz", gzip.compress(TEXT)[:-9]),
-        ("wrong-checksum.gz", changed(gzip.compress(TEXT), -6)),
-        ("rest.gz", gzip.compress(TEXT) + b"rest"),
+        ("short.gz", gzip.compress(TEXT, mtime=0)[:-9]),
+        ("wrong-checksum.gz", changed(gzip.compress(TEXT, mtime=0), -6)),
+        ("rest.gz", gzip.compress(TEXT, mtime=0) + b"rest"),
         ("short.zst", zstandard.compress(TEXT)[:-3]),
         ("short.zip", zipped({"a": TEXT})[:-30]),
-        ("short.tar.gz", gzip.compress(tar({"a": TEXT}))[:-20]),
+        ("short.tar.gz", gzip.compress(tar({"a": TEXT}), mtime=0)[:-20]),
         ("short.tar", tar({"a": TEXT})[:1000]),
     ],
 )

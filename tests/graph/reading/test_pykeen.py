@@ -95,6 +95,6 @@ def test_a_triple_with_an_id_out_of_range_is_named(tmp_path: Path):
 def test_a_damaged_id_file_is_named(tmp_path: Path):
     """A gzip file cut short."""
     folder = save_factory(tmp_path / "factory", [(0, 0, 1)])
-    (folder / "entity_to_id.tsv.gz").write_bytes(gzip.compress(b"id\tlabel\n" * 50)[:-8])
+    (folder / "entity_to_id.tsv.gz").write_bytes(gzip.compress(b"id\tlabel\n" * 50, mtime=0)[:-8])
     with pytest.raises(InputError, match=r"entity_to_id.tsv.gz is damaged"):
         import_graph(tmp_path / "graph", ImportConfig(files=(folder,)))
