@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from corollary.budget import MIB, parse_bytes
 from corollary.graph.folder import Graph
 from corollary.runs.config import RunConfig
 from corollary.runs.run import Run
@@ -152,9 +153,9 @@ def test_a_memory_limit_that_is_too_small_is_itemised_and_writes_nothing(command
     message = command("train", "conve", tiny.path, "-o", tmp_path / "run", "--memory-limit", "100MiB").message
     assert message.startswith("conve on tiny needs at least ")
     assert " and the budget is 100.0 MiB: interpreter " in message
-    total = float(message.split("at least ")[1].split(" MiB")[0])
+    total = parse_bytes(message.split("at least ")[1].split(" and the budget")[0]) / MIB
     parts = message.split("100.0 MiB: ")[1].split(" (MiB)")[0]
-    assert total == pytest.approx(sum(float(part.rsplit(" ", 1)[1]) for part in parts.split(", ")), abs=0.5)
+    assert total == pytest.approx(sum(float(part.rsplit(" ", 1)[1]) for part in parts.split(", ")), rel=0.01)
     assert not (tmp_path / "run").exists()
 
 
