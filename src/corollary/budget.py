@@ -92,6 +92,6 @@ class Plan(BaseModel):
         fitting = {name: size for name, size in (remedies or {}).items() if size <= self.budget.bytes}
         advice = "".join(f" With {name} it needs {show_bytes(size)}." for name, size in fitting.items())
         raise PlanDoesNotFit(
-            f"{what} needs at least {show_bytes(self.total)} and the budget is {show_bytes(self.budget.bytes)}: "
+            f"{what} needs at least {self.total / MIB:.1f} MiB and the budget is {show_bytes(self.budget.bytes)}: "
             f"{parts} (MiB).{advice}"
         )

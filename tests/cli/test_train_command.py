@@ -155,7 +155,7 @@ def test_a_memory_limit_that_is_too_small_is_itemised_and_writes_nothing(command
     assert " and the budget is 100.0 MiB: interpreter " in message
     total = parse_bytes(message.split("at least ")[1].split(" and the budget")[0]) / MIB
     parts = message.split("100.0 MiB: ")[1].split(" (MiB)")[0]
-    assert total == pytest.approx(sum(float(part.rsplit(" ", 1)[1]) for part in parts.split(", ")), rel=0.01)
+    assert total == pytest.approx(sum(float(part.rsplit(" ", 1)[1]) for part in parts.split(", ")), abs=0.5)
     assert not (tmp_path / "run").exists()
 
 
