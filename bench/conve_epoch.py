@@ -1,7 +1,7 @@
 """How long is one ConvE epoch, and how much memory does a step take, beside plain dense-label PyTorch?
 
 `python bench/conve_epoch.py` trains whole epochs of FB15k-237 (KvsAll, reciprocal relations, batch 512, d 200,
-float32) and, for the same batches, steps of the plain version: dense labels, softmax cross-entropy over a full
+in float32 and with bf16 products) and, for the same batches, steps of the plain version: dense labels, softmax cross-entropy over a full
 score matrix, autograd, torch.optim.Adam. Prints a table, appends one line to results/conve_epoch.jsonl.
 """
 
@@ -15,11 +15,13 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from corollary.budget import peak_bytes, show_bytes
+from corollary.budget import peak_bytes, resident_bytes, restart_peak, show_bytes
 from corollary.cli.output import print_table, say
 from corollary.graph.folder import Graph
 from corollary.learners.conve import ConvE, ConvEConfig
 from corollary.learners.protocol import Batch
+from corollary.losses.workspace import Precision
+from corollary.runs.device import settle_threads
 from corollary.training.optimizers import OptimizerConfig, Rule
 from record import machine_line, write_line
 
@@ -34,11 +36,13 @@ def main() -> None:
     options = parser.parse_args()
     graph = Graph.open(options.graph)
     config = ConvEConfig(batch_size=options.batch_size)
-    ours = measure(graph, config, ours_step, options.epochs, None)
-    plain = measure(graph, config, plain_step, 1, options.plain_steps)
+    settle_threads()
+    ours = measure(graph, config, "fp32", ours_step, options.epochs, None)
+    bf16 = measure(graph, config, "bf16", ours_step, options.epochs, None)
+    plain = measure(graph, config, "fp32", plain_step, 1, options.plain_steps)
     rows = [
         [name, m["p20"], m["p50"], m["p80"], m["epoch_seconds"], show_bytes(m["growth"])]
-        for name, m in (("ours", ours), ("plain", plain))
+        for name, m in (("ours", ours), ("ours, bf16", bf16), ("plain", plain))
     ]
     print_table(["step", "p20 s", "p50 s", "p80 s", "epoch s", "peak growth"], rows)
     say(
@@ -49,6 +53,7 @@ def main() -> None:
         "graph": graph.name,
         "batch_size": options.batch_size,
         "ours": ours,
+        "ours_bf16": bf16,
         "plain": plain,
     }
     write_line("conve_epoch", line)
@@ -57,18 +62,26 @@ def main() -> None:
 def measure(
     graph: Graph,
     config: ConvEConfig,
+    precision: Precision,
     make_step: Callable[[ConvE], Callable[[Batch, int], None]],
     epochs: int,
     steps: int | None,
 ) -> dict[str, float]:
     """Seconds a step; an epoch measured where all its steps were run, else estimated; growth of the peak."""
-    learner = ConvE(config, num_entities=graph.num_entities, num_relations=graph.num_relations, seed=0)
+    learner = ConvE(
+        config,
+        num_entities=graph.num_entities,
+        num_relations=graph.num_relations,
+        seed=0,
+        precision=precision,
+    )
     learner.train()
     step, seconds = make_step(learner), []
     batches = learner.batches(graph, seed=0, epoch=0)
     step(batches[0], 1)
     gc.collect()
-    before, number = peak_bytes(), 1
+    before, number = resident_bytes(), 1
+    restart_peak()
     started = time.perf_counter()
     for epoch in range(epochs):
         batches = learner.batches(graph, seed=0, epoch=epoch)
@@ -95,10 +108,11 @@ def measure(
 def ours_step(learner: ConvE) -> Callable[[Batch, int], None]:
     """One step as the loop makes it."""
     rule = Rule(OptimizerConfig())
-    learner.entities.prepare_training(rule)
+    learner.entities.prepare_training(rule, in_sweep=True)
     moments = {name: rule.state(value.detach()) for name, value in learner.named_parameters()}
 
     def step(batch: Batch, number: int) -> None:
+        learner.entities.begin_step(step=number, lr=1e-3)
         learner.loss(batch).backward()
         learner.entities.update(rule, step=number, lr=1e-3)
         for name, value in learner.named_parameters():

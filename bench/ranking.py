@@ -113,7 +113,7 @@ class Stored:
         """The rows of some queries."""
         return torch.from_numpy(self.look_up(queries.entity_ids.numpy(), queries.relation_ids.numpy()))
 
-    def scores(self, prepared: torch.Tensor, rows: slice) -> torch.Tensor:
+    def scores(self, prepared: torch.Tensor, rows: slice, out: torch.Tensor | None = None) -> torch.Tensor:
         """A part of them."""
         return prepared[:, rows]
 

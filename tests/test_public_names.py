@@ -9,9 +9,9 @@ import pytest
 import corollary
 
 NAMES = [
-    "ConvEConfig", "CorollaryError", "Evaluation", "FilterConfig", "Graph", "ImportConfig", "Question", "Run",
-    "RunConfig", "SplitConfig", "TrainingConfig", "evaluate", "graph_info", "import_dataset", "import_graph",
-    "list_datasets", "predict", "quickstart", "resume", "split_graph", "subset_graph", "train_conve", "write_report",
+    "ConvEConfig", "CorollaryError", "Evaluation", "FilterConfig", "Graph", "ImportConfig", "ImportRunConfig",
+    "Question", "Run", "RunConfig", "SplitConfig", "TracInConfig", "TrainingConfig", "asked_triples", "evaluate", "export", "graph_info",
+    "import_dataset", "import_graph", "import_run", "list_datasets", "predict", "quickstart", "resume", "split_graph", "subset_graph", "suspects", "tracin", "train_conve", "write_report",
 ]  # fmt: skip
 
 LOADED_BY_HELP = """
@@ -25,7 +25,8 @@ def end(code):
     raise Ended(code)
 
 os._exit = end
-for command in ([], ["graph"], ["graph", "import"], ["train"], ["train", "conve"], ["evaluate"], ["predict"]):
+for command in ([], ["graph"], ["graph", "import"], ["train"], ["train", "conve"], ["evaluate"], ["predict"],
+                ["export"], ["runs", "import"], ["tracin", "run"]):
     sys.argv = ["corollary", *command, "--help"]
     try:
         main()
@@ -85,5 +86,5 @@ def test_help_answers_without_torch():
     done = fresh(LOADED_BY_HELP)
 
     lines = [line for line in done.stderr.splitlines() if line.startswith("LOADED")]
-    assert len(lines) == 7, done.stderr
+    assert len(lines) == 10, done.stderr
     assert all(line.endswith("[]") for line in lines), lines

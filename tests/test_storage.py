@@ -16,7 +16,7 @@ from corollary.storage import (
     new_folder,
     readable_errors,
     recover,
-    remove_folder,
+    scratch_folder,
     write_text,
 )
 
@@ -32,6 +32,12 @@ def fill(folder: Path, text: str) -> None:
     (folder / "deep").mkdir()
     (folder / "a").write_text(text)
     (folder / "deep" / "b").write_text(text)
+
+
+def dies(script: str, *arguments: object) -> None:
+    """Run a script in a process that ends, by `os._exit(9)`, in the middle of it."""
+    done = subprocess.run([sys.executable, "-c", script, *map(str, arguments)], check=False)
+    assert done.returncode == 9
 
 
 def test_a_new_file_appears_as_a_whole(tmp_path):
@@ -86,9 +92,11 @@ def test_a_folder_that_fails_leaves_what_was_there(tmp_path, error, replace):
     assert path.exists() == replace
 
 
-@pytest.mark.parametrize("failing", [1, 2])
-def test_a_replacement_that_cannot_be_finished_brings_the_old_folder_back(tmp_path, monkeypatch, failing):
-    """A full disk in the middle of the two renames loses nothing."""
+@pytest.mark.parametrize(("swaps", "failing"), [(True, 1), (False, 1), (False, 2)])
+def test_a_replacement_that_cannot_be_finished_brings_the_old_folder_back(
+    tmp_path, monkeypatch, swaps, failing
+):
+    """A full disk in the middle of the renames loses nothing, where names can be swapped and where they cannot."""
     path, calls, replace = tmp_path / "run", [], os.replace
     with new_folder(path) as partial:
         fill(partial, "old")
@@ -99,6 +107,7 @@ def test_a_replacement_that_cannot_be_finished_brings_the_old_folder_back(tmp_pa
             raise OSError(errno.ENOSPC, "No space left on device")
         replace(source, target)
 
+    monkeypatch.setattr(storage, "_exchange", full if swaps else lambda *paths: False)
     monkeypatch.setattr(storage.os, "replace", full)
     with (
         pytest.raises(StorageError, match="run was not written: the disk is full: free some space"),
@@ -106,6 +115,62 @@ def test_a_replacement_that_cannot_be_finished_brings_the_old_folder_back(tmp_pa
     ):
         fill(partial, "new")
     assert everything(tmp_path) == {"run/a": "old", "run/deep/b": "old"}
+
+
+def test_a_folder_that_is_replaced_never_lacks_its_name(tmp_path, monkeypatch):
+    """The two are swapped in one step; where the disk cannot, the old one makes room first."""
+    for text in ("one", "two", "three"):
+        if text == "three":
+            monkeypatch.setattr(storage, "_exchange", lambda *paths: False)
+        with new_folder(tmp_path / "best", replace=True) as partial:
+            fill(partial, text)
+        assert everything(tmp_path) == {"best/a": text, "best/deep/b": text}
+    monkeypatch.undo()
+    monkeypatch.setattr(storage.os, "replace", lambda *paths: pytest.fail("it was moved away"))
+    with new_folder(tmp_path / "best", replace=True) as partial:
+        fill(partial, "four")
+    assert everything(tmp_path) == {"best/a": "four", "best/deep/b": "four"}
+
+
+def test_of_two_writers_of_a_folder_one_wins(tmp_path):
+    """The second is told at once who is at it; a folder that appears meanwhile is not written over."""
+    path = tmp_path / "graph"
+    with new_folder(path) as partial:
+        fill(partial, "first")
+        with pytest.raises(StorageError) as caught:
+            new_folder(path).__enter__()
+        assert str(caught.value) == (
+            f"{path} is being written by process {os.getpid()}: wait for it or choose another place"
+        )
+    assert everything(tmp_path) == {"graph/a": "first", "graph/deep/b": "first"}
+    other = tmp_path / "other"
+    with pytest.raises(StorageError, match="other exists already"), new_folder(other) as partial:
+        fill(partial, "second")
+        other.mkdir()
+        (other / "mine").write_text("first")
+    assert everything(other) == {"mine": "first"}
+
+
+@pytest.mark.parametrize("name", ["lock", ".lock", "replaced", "a b's", "-x"])
+def test_any_name_will_do(tmp_path, name):
+    """Also those that the hidden folder might use itself."""
+    write_text(tmp_path / name, "x")
+    with new_folder(tmp_path / "folder" / name) as partial:
+        fill(partial, "y")
+    assert everything(tmp_path) == {name: "x", f"folder/{name}/a": "y", f"folder/{name}/deep/b": "y"}
+
+
+def test_two_writers_of_a_file_both_succeed(tmp_path):
+    """The last one stands; neither clears away the other's work."""
+    first, second = new_file(tmp_path / "a"), new_file(tmp_path / "a")
+    partials = first.__enter__(), second.__enter__()
+    recover(tmp_path)
+    for partial, text in zip(partials, ("one", "two"), strict=True):
+        partial.write_text(text)
+    second.__exit__(None, None, None)
+    assert (tmp_path / "a").read_text() == "two"
+    first.__exit__(None, None, None)
+    assert everything(tmp_path) == {"a": "one"}
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
@@ -175,57 +240,138 @@ def test_other_errors_pass_as_they_are():
         Path("/nowhere/at/all").read_text()
 
 
+DIES_WRITING = """
+import os, sys
+from pathlib import Path
+from corollary.storage import new_file, new_folder, scratch_folder
+folder = Path(sys.argv[1])
+with new_file(folder / "metrics.jsonl") as file, new_folder(folder / "epoch-0001") as made:
+    file.write_text("half")
+    (made / "a").write_text("half")
+    with scratch_folder(folder / "graph", purpose="staging") as scratch:
+        (scratch / "x").write_text("half")
+        os._exit(9)
+"""
+
+
 def test_recovery_clears_what_a_killed_process_left(tmp_path):
-    """Half-written files and folders go; whole ones, and strangers, stay."""
+    """Half-written files and folders go; whole ones, strangers, and what a living process writes, stay."""
     write_text(tmp_path / "config.json", "{}")
-    dead = new_file(tmp_path / "metrics.jsonl"), new_folder(tmp_path / "epoch-0001")
-    dead[0].__enter__().write_text("half")
-    fill(dead[1].__enter__(), "half")
+    dies(DIES_WRITING, tmp_path)
     (tmp_path / ".hidden").write_text("mine")
-    recover(tmp_path)
-    assert everything(tmp_path) == {".hidden": "mine", "config.json": "{}"}
+    (tmp_path / ".partial-tmp-abc").write_text("a file without a lock has no owner")
+    with new_folder(tmp_path / "epoch-0002") as living:
+        fill(living, "mine")
+        before = len(list(tmp_path.glob(".partial-*")))
+        recover(tmp_path)
+        assert (before, list(tmp_path.glob(".partial-*"))) == (5, [living.parent])
+    assert sorted(everything(tmp_path)) == [".hidden", "config.json", "epoch-0002/a", "epoch-0002/deep/b"]
     recover(tmp_path / "absent")
 
 
-@pytest.mark.parametrize("died_after", [0, 1, 2, 3])
-def test_recovery_brings_back_a_folder_that_was_being_replaced(tmp_path, monkeypatch, died_after):
-    """Wherever the process died between the renames and the clearing up, one whole folder is there."""
-    path, done = tmp_path / "best-of-all", []
+def test_the_next_writer_clears_what_a_killed_one_left(tmp_path):
+    """For the same path alone: other paths are other people's business."""
+    dies(DIES_WRITING, tmp_path)
+    assert len(list(tmp_path.glob(".partial-*"))) == 3
+    with new_folder(tmp_path / "epoch-0001") as made:
+        assert list(made.iterdir()) == []
+        assert len(list(tmp_path.glob(".partial-*"))) == 3
+    write_text(tmp_path / "metrics.jsonl", "whole")
+    with scratch_folder(tmp_path / "graph", purpose="staging") as scratch:
+        assert [path.name for path in scratch.iterdir()] == [storage._LOCK]
+    assert everything(tmp_path) == {"metrics.jsonl": "whole"}
+
+
+DIES_REPLACING = """
+import os, sys
+from pathlib import Path
+from corollary import storage
+path, died_after, swaps = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "True"
+steps = 0
+def mortal(function):
+    def step(*arguments, **options):
+        global steps
+        if steps == died_after:
+            os._exit(9)
+        steps += 1
+        return function(*arguments, **options)
+    return step
+storage._exchange = mortal(storage._exchange) if swaps else lambda *paths: False
+storage.os.replace, storage.shutil.rmtree = mortal(os.replace), mortal(storage.shutil.rmtree)
+storage.os.close = mortal(os.close)
+with storage.new_folder(path, replace=True) as partial:
+    (partial / "a").write_text("new")
+os._exit(9)
+"""
+
+
+@pytest.mark.parametrize("swaps", [True, False])
+@pytest.mark.parametrize("died_after", range(7))
+def test_recovery_brings_back_a_folder_that_was_being_replaced(tmp_path, died_after, swaps):
+    """Wherever the process died among the renames and the clearing up, one whole folder is there."""
+    path = tmp_path / "best-of-all"
     with new_folder(path) as partial:
-        fill(partial, "old")
-
-    class Dead(BaseException):
-        pass
-
-    def until_death(function):
-        def step(*arguments, **options):
-            if len(done) == died_after:
-                raise Dead
-            done.append(function)
-            return function(*arguments, **options)
-
-        return step
-
-    monkeypatch.setattr(storage.os, "replace", until_death(os.replace))
-    monkeypatch.setattr(storage.shutil, "rmtree", until_death(storage.shutil.rmtree))
-    with pytest.raises(Dead), new_folder(path, replace=True) as partial:
-        fill(partial, "new")
-    monkeypatch.undo()
+        (partial / "a").write_text("old")
+    dies(DIES_REPLACING, path, died_after, swaps)
+    if swaps:
+        assert (path / "a").read_text() in ("old", "new")
     recover(tmp_path)
-    text = "old" if died_after < 2 else "new"
-    assert everything(tmp_path) == {"best-of-all/a": text, "best-of-all/deep/b": text}
+    found = everything(tmp_path)
+    assert list(found) == ["best-of-all/a"]
+    assert found["best-of-all/a"] in (
+        ("old",) if died_after < 2 else ("new",) if died_after > 5 else ("old", "new")
+    )
 
 
-def test_a_removed_folder_is_never_seen_in_part(tmp_path, monkeypatch):
+DIES_REMOVING = """
+import os, sys
+from pathlib import Path
+from corollary import storage
+storage.shutil.rmtree = lambda path, **options: ((path / "a").unlink(), os._exit(9))
+storage.remove_folder(Path(sys.argv[1]))
+"""
+
+
+def test_a_removed_folder_is_never_seen_in_part(tmp_path):
     """It has lost its name before the first file goes; recovery clears what a kill left."""
     with new_folder(tmp_path / "epoch-0001") as partial:
         fill(partial, "x")
-    monkeypatch.setattr(storage.shutil, "rmtree", lambda path, **options: (path / "a").unlink())
-    remove_folder(tmp_path / "epoch-0001")
-    monkeypatch.undo()
-    assert [path.name.startswith(".partial-epoch-0001-") for path in tmp_path.iterdir()] == [True]
+    dies(DIES_REMOVING, tmp_path / "epoch-0001")
+    assert [path.name for path in tmp_path.iterdir()] == [".partial-epoch-0001"]
     recover(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_without_locks_is_told(tmp_path, monkeypatch):
+    """Not taken for a second process."""
+
+    def refuse(*arguments):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(storage.fcntl, "flock", refuse)
+    for take in (FolderLock(tmp_path).acquire, new_file(tmp_path / "x").__enter__):
+        with pytest.raises(StorageError, match="is on a disk that knows no file locks: choose a place on"):
+            take()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        'IO Error: Async write failed: {"exception_message":"Could not write file: No space left on device"}',
+        "Error while serializing: I/O error: No space left on device (os error 28)",
+    ],
+)
+def test_what_libraries_say_of_a_full_disk_becomes_the_same_message(tmp_path, said):
+    """DuckDB and safetensors tell the system's error in words; numpy counts what it could not write."""
+    foreign = type("IOException", (Exception,), {"__module__": "_duckdb"})
+    for error in (foreign(said), OSError("3000000 requested and 12484 written")):
+        with pytest.raises(StorageError) as caught, new_file(tmp_path / "x"):
+            raise error
+        assert str(caught.value) == (
+            f"{tmp_path / 'x'} was not written: the disk is full: free some space or choose another place"
+        )
+    with pytest.raises(foreign), readable_errors(tmp_path):
+        raise foreign("IO Error: something else")
 
 
 def test_a_checksum_is_sha256(tmp_path):

@@ -31,10 +31,17 @@ if TYPE_CHECKING:
     from corollary.reports.html import write_report as write_report
     from corollary.runs.config import RunConfig as RunConfig
     from corollary.runs.evaluating import evaluate as evaluate
+    from corollary.runs.exporting import export as export
+    from corollary.runs.importing import ImportRunConfig as ImportRunConfig
+    from corollary.runs.importing import import_run as import_run
     from corollary.runs.predicting import Question as Question
     from corollary.runs.predicting import predict as predict
     from corollary.runs.quickstart import quickstart as quickstart
     from corollary.runs.run import Run as Run
+    from corollary.runs.tracing import TracInConfig as TracInConfig
+    from corollary.runs.tracing import asked_triples as asked_triples
+    from corollary.runs.tracing import suspects as suspects
+    from corollary.runs.tracing import tracin as tracin
     from corollary.runs.training import resume as resume
     from corollary.runs.training import train_conve as train_conve
     from corollary.training.loop import TrainingConfig as TrainingConfig
@@ -47,20 +54,27 @@ _PLACES = {
     "FilterConfig": "graph.filters",
     "Graph": "graph.folder",
     "ImportConfig": "graph.importing",
+    "ImportRunConfig": "runs.importing",
     "Question": "runs.predicting",
     "Run": "runs.run",
     "RunConfig": "runs.config",
     "SplitConfig": "graph.splits",
+    "TracInConfig": "runs.tracing",
     "TrainingConfig": "training.loop",
+    "asked_triples": "runs.tracing",
     "evaluate": "runs.evaluating",
+    "export": "runs.exporting",
     "graph_info": "graph.info",
     "import_graph": "graph.importing",
+    "import_run": "runs.importing",
     "list_datasets": "graph.datasets.locating",
     "predict": "runs.predicting",
     "quickstart": "runs.quickstart",
     "resume": "runs.training",
     "split_graph": "graph.splits",
     "subset_graph": "graph.subset",
+    "suspects": "runs.tracing",
+    "tracin": "runs.tracing",
     "train_conve": "runs.training",
     "write_report": "reports.html",
 }

@@ -7,7 +7,8 @@ import re
 import resource
 import sys
 from collections.abc import Mapping
-from typing import Self
+from pathlib import Path
+from typing import Literal, Self
 
 import psutil
 from pydantic import BaseModel, ConfigDict
@@ -47,9 +48,22 @@ def resident_bytes() -> int:
 
 
 def peak_bytes() -> int:
-    """The high-water mark of this process's resident memory since it started."""
+    """The high-water mark of this process's resident memory since it started, or since `restart_peak`."""
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage would count what the parent held when it started this process
+        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii", errors="replace"))
+        if found:
+            return int(found[1]) * KIB
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * KIB
+
+
+def restart_peak() -> None:
+    """Begin the high-water mark anew, where the system lets a process do so (Linux)."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return
 
 
 class Budget(BaseModel):
@@ -78,11 +92,26 @@ class Plan(BaseModel):
     parts: dict[str, int]
     block_rows: int
     evaluation_chunk: int
+    recompute: bool = False
+    """Feature maps are made again in backward."""
+    table: Literal["device", "host", "disk"] = "device"
+    """Where the entity table and its optimiser state live."""
+    disk_bytes: int = 0
+    """Of mapped files, while training."""
     budget: Budget = Budget()
 
     @property
     def total(self) -> int:
         return sum(self.parts.values())
+
+    def ways(self) -> list[str]:
+        """What the limit makes the training do, in words."""
+        said = ["feature maps made again in backward"] if self.recompute else []
+        if self.table == "disk":
+            said.append(f"entity table in mapped files ({show_bytes(self.disk_bytes)} on disk)")
+        elif self.table == "host":
+            said.append("entity table in host memory")
+        return said
 
     def check(self, what: str, remedies: Mapping[str, int] | None = None) -> Self:
         """This plan, or `PlanDoesNotFit` with every part and the remedies that would fit."""

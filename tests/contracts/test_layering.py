@@ -16,7 +16,7 @@ WITHOUT_TORCH = [
     "corollary.config",
     "corollary.errors",
     "corollary.graph.folder",
-    "corollary.kernels.feature_maps",
+    "corollary.kernels.convolution",
     "corollary.messages",
     "corollary.randomness",
     "corollary.records.run_folder",

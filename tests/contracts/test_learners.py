@@ -6,6 +6,7 @@ import torch
 from corollary.budget import MIB, Budget
 from corollary.errors import PlanDoesNotFit
 from corollary.learners import LEARNERS
+from corollary.learners.planning import Needs
 from corollary.learners.protocol import Queries, Scorer
 from corollary.training import checkpoints
 from corollary.training.optimizers import OptimizerConfig, Rule
@@ -104,9 +105,8 @@ def test_a_plan_is_positive_and_itemised(tiny, name):
     kind, config = LEARNERS[name]
 
     def plan(moments, limit=None):
-        return kind.plan(
-            config.build(SMALL[name]), tiny.size, Budget(limit=limit), moments=moments, average=True
-        )
+        needs = Needs(moments=moments, average=True, held=MIB)
+        return kind.plan(config.build(SMALL[name]), tiny.size, Budget(limit=limit), needs)
 
     parts = plan(2).parts
     assert len(parts) >= 5

@@ -28,7 +28,7 @@ class TableScorer:
         self.asked += zip(queries.entity_ids.tolist(), queries.relation_ids.tolist(), strict=True)
         return self.table[queries.entity_ids, queries.relation_ids]
 
-    def scores(self, prepared: Any, rows: slice) -> torch.Tensor:
+    def scores(self, prepared: Any, rows: slice, out: torch.Tensor | None = None) -> torch.Tensor:
         """A part of the rows."""
         self.largest_tile = max(self.largest_tile, prepared[:, rows].numel())
         return prepared[:, rows]

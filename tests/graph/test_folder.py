@@ -1,6 +1,7 @@
 """The graph folder: what is written is read back, what is damaged is named."""
 
 import json
+import os
 import tempfile
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corollary.errors import GraphDamaged, GraphError, StorageError
+from corollary.graph import arrays
 from corollary.graph.folder import Graph, GraphInfo, derive_graph, write_graph
+from corollary.storage import sha256
 from tests.reference.graphs import numbered_graph, triples_of, unflushed
 
 SPLITS = {"train": [(0, 0, 1), (1, 1, 2), (2, 0, 0)], "valid": [(0, 1, 2)], "test": [(2, 0, 1)]}
@@ -99,6 +102,35 @@ def test_indexes_of_splits_and_unions_hold_their_triples(train, valid, test):
             assert {tuple(map(int, row)) for row in pairs} == {
                 query for h, r, t in triples for query in ((h, r, t), (t, r + 2, h))
             }
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_equal_indexes_are_written_once(tmp_path, monkeypatch, links):
+    """Without valid and test, `known` and `train+valid` are other names of `train`; copies where there are no links."""
+    if not links:
+        monkeypatch.setattr(
+            os, "link", lambda source, target: (_ for _ in ()).throw(OSError("no links here"))
+        )
+    graph = numbered_graph(tmp_path / "g", {"train": SPLITS["train"]})
+    folders = [graph.path / "index" / f"answers-{name}" for name in ("train", "train+valid", "known")]
+    for file in folders[0].iterdir():
+        entries = [(folder / file.name).stat().st_ino for folder in folders]
+        assert len(set(entries)) == (1 if links else 3)
+        assert {(folder / file.name).read_bytes() for folder in folders} == {file.read_bytes()}
+        sums = {graph.info.files[f"index/{folder.name}/{file.name}"] for folder in folders}
+        assert sums == {sha256(file)}
+    graph.verify()
+
+
+@settings(max_examples=15, deadline=None)
+@given(train=TRIPLES, test=TRIPLES)
+def test_the_size_is_counted_some_queries_at_a_time(train, test):
+    """The most answers of a query, wherever the pieces are cut."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arrays, "PIECE", 3)
+        graph = numbered_graph(Path(folder) / "g", {"train": train, "test": test}, entities=5, relations=2)
+        offsets = graph.answers("known").offsets
+        assert graph.size.max_answers == np.diff(offsets).max(initial=0)
 
 
 def test_fingerprints_tell_content_and_vocabulary_apart(tmp_path):

@@ -119,6 +119,8 @@ def test_what_cannot_be_is_explained_and_leaves_nothing(graph, tmp_path):
         subset(graph, tmp_path / "part", k_core=4)
     with pytest.raises(StorageError, match="exists already"):
         subset(graph, graph.path, k_core=1)
-    with pytest.raises(PlanDoesNotFit, match="raise --memory-limit"):
+    with pytest.raises(
+        PlanDoesNotFit, match=r"cutting .*graph needs at least .* \(MiB\)\. Raise --memory-limit\.$"
+    ):
         subset(graph, tmp_path / "part", k_core=1, limit=50 << 20)
     assert [path.name for path in tmp_path.iterdir()] == ["graph"]

@@ -3,29 +3,42 @@
 import tempfile
 from pathlib import Path
 
+import duckdb
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corollary.errors import GraphDamaged, InputError, UnknownName
-from corollary.graph import vocabulary
+from corollary.graph import tables, vocabulary
+from corollary.graph.reading.text_lines import insert_columns
+from corollary.graph.tables import write_strings
 from corollary.graph.vocabulary import StringTable, Vocabulary
 
 TEXTS = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=6), max_size=20)
 
 
-def table(folder, values, *, searchable=True):
-    StringTable.write(Path(folder), "t", values, searchable=searchable)
-    return StringTable(Path(folder), "t")
+@pytest.fixture(scope="module")
+def connection():
+    with duckdb.connect() as connection:
+        yield connection
+
+
+def table(connection, folder, values, name="t"):
+    connection.execute("CREATE OR REPLACE TABLE texts (id BIGINT, text VARCHAR)")
+    insert_columns(connection, "texts", np.arange(len(values)), values)
+    write_strings(connection, "texts", "text", Path(folder), name)
+    return StringTable(Path(folder), name)
 
 
 @settings(deadline=None)
 @given(values=TEXTS, low=st.integers(-25, 25), high=st.integers(-25, 25), step=st.sampled_from([1, 2, -1]))
-def test_table_reads_like_a_list(values, low, high, step):
+def test_table_reads_like_a_list(connection, values, low, high, step):
     """Length, rows, slices and walking through; any Unicode text, the empty string, more rows than a chunk."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(vocabulary, "_ROWS_PER_CHUNK", 7)
-        strings = table(folder, values)
+        patch.setattr(tables, "_ROWS", 5)
+        strings = table(connection, folder, values)
         assert len(strings) == len(values)
         assert list(strings) == [strings[i] for i in range(len(values))] == values
         assert strings[low:high:step] == values[low:high:step]
@@ -34,26 +47,26 @@ def test_table_reads_like_a_list(values, low, high, step):
 
 @settings(deadline=None)
 @given(values=TEXTS, wanted=st.text(st.characters(exclude_categories=["Cs"]), max_size=6))
-def test_search_finds_every_row(values, wanted):
+def test_search_finds_every_row(connection, values, wanted):
     """All rows that hold a text, none for a text that is not there."""
     with tempfile.TemporaryDirectory() as folder:
-        strings = table(folder, values)
+        strings = table(connection, folder, values)
         for text in {*values, wanted}:
             assert sorted(strings.rows_of(text)) == [row for row, value in enumerate(values) if value == text]
 
 
-def test_a_row_outside_the_table_is_an_index_error(tmp_path):
+def test_a_row_outside_the_table_is_an_index_error(connection, tmp_path):
     """Negative rows do not count from the end: an id of -1 means "none" elsewhere."""
-    strings = table(tmp_path, ["a", "b"])
+    strings = table(connection, tmp_path, ["a", "b"])
     for row in (2, -1):
         with pytest.raises(IndexError, match=f"row {row} of a table of 2"):
             strings[row]
 
 
 @pytest.mark.parametrize("part", ["t.text", "t.offsets.npy", "t.sorted.npy"])
-def test_a_truncated_table_says_so(tmp_path, part):
+def test_a_truncated_table_says_so(connection, tmp_path, part):
     """What numpy cannot open is named, not shown as numpy's own error."""
-    table(tmp_path, ["abc", "d"])
+    table(connection, tmp_path, ["abc", "d"])
     (tmp_path / part).write_bytes(
         (tmp_path / part).read_bytes()[:20] if part != "t.text" else b"\xff\xff\xff\xff"
     )
@@ -61,15 +74,15 @@ def test_a_truncated_table_says_so(tmp_path, part):
         list(StringTable(tmp_path, "t"))
 
 
-def entities(folder):
-    StringTable.write(folder, "labels", ["DB1", "DB2", "DB3", "Aspirin"], searchable=True)
-    StringTable.write(folder, "names", ["aspirin", "ibuprofen", "ibuprofen", ""], searchable=True)
-    return Vocabulary("entity", StringTable(folder, "labels"), StringTable(folder, "names"))
+@pytest.fixture
+def known(connection, tmp_path):
+    labels = table(connection, tmp_path, ["DB1", "DB2", "DB3", "Aspirin"], "labels")
+    names = table(connection, tmp_path, ["aspirin", "ibuprofen", "ibuprofen", ""], "names")
+    return Vocabulary("entity", labels, names)
 
 
-def test_find_takes_a_label_or_a_name_that_is_alone(tmp_path):
+def test_find_takes_a_label_or_a_name_that_is_alone(known):
     """Labels come first; the name of one row is as good; a row without a name is read by its label."""
-    known = entities(tmp_path)
     assert known.find("DB2") == 1
     assert known.find("aspirin") == 0
     assert known.find_all(["Aspirin", "DB1"]).tolist() == [3, 0]
@@ -78,10 +91,10 @@ def test_find_takes_a_label_or_a_name_that_is_alone(tmp_path):
     assert len(known) == 4
 
 
-def test_a_name_of_several_rows_asks_for_a_label(tmp_path):
+def test_a_name_of_several_rows_asks_for_a_label(known):
     """The rows that bear it are listed."""
     with pytest.raises(InputError) as caught:
-        entities(tmp_path).find("ibuprofen")
+        known.find("ibuprofen")
     assert str(caught.value) == "'ibuprofen' names 2 entity rows: DB2, DB3. Give the label of one."
 
 
@@ -92,8 +105,8 @@ def test_a_name_of_several_rows_asks_for_a_label(tmp_path):
         ("", "x.tsv:3: entity '' is not known. Known: "),
     ],
 )
-def test_an_unknown_name_suggests_the_nearest(tmp_path, text, message):
+def test_an_unknown_name_suggests_the_nearest(known, text, message):
     """Names are suggested as well as labels; rows without a name are not taken for the empty name."""
     with pytest.raises(UnknownName) as caught:
-        entities(tmp_path).find(text, where="x.tsv:3")
+        known.find(text, where="x.tsv:3")
     assert str(caught.value).startswith(message)

@@ -7,9 +7,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from corollary.budget import MIB, Budget
-from corollary.errors import ConfigError, PlanDoesNotFit
-from corollary.graph.folder import GraphSize
+from corollary.errors import ConfigError
 from corollary.learners.conve import ConvE, ConvEConfig
 from corollary.learners.protocol import Batch, Place
 from tests.learners.small_conve import ENTITIES, Recorder, batch, config, gradients, pair
@@ -293,32 +291,3 @@ def test_weights_are_a_function_of_the_seed():
     torch.rand(3)
     assert all(torch.equal(a, b) for a, b in zip(first, parts(0), strict=True))
     assert not torch.equal(first[0], parts(1)[0])
-
-
-SIZE = GraphSize(
-    num_entities=15_000, num_relations=237, num_train=272_115, num_queries=149_689, max_answers=4_000
-)
-
-
-def plan(limit: int | None = None, moments: int = 2, average: bool = False, **values):
-    settings = ConvEConfig(**values)
-    return ConvE.plan(settings, SIZE, Budget(limit=limit), moments=moments, average=average)
-
-
-def test_a_plan_counts_what_grows():
-    """Each part follows what it is made of; a smaller budget changes nothing but whether it fits."""
-    base = plan()
-    table_and_encoder = base.parts["parameters"]
-    assert table_and_encoder > 4 * 15_000 * 201
-    assert base.parts["optimiser"] == 2 * table_and_encoder == 2 * base.parts["gradient"]
-    assert plan(moments=0).parts["optimiser"] == 0
-    assert base.parts["averaged weights"] == 0 < plan(average=True).parts["averaged weights"]
-    assert plan(batch_size=1024).parts["score tiles"] == 2 * base.parts["score tiles"]
-    small = plan(limit=64 * MIB)
-    assert (small.parts, small.block_rows, small.evaluation_chunk) == (
-        base.parts,
-        4096,
-        base.evaluation_chunk,
-    )
-    with pytest.raises(PlanDoesNotFit, match=r"interpreter \d+\.\d, parameters "):
-        small.check("conve")

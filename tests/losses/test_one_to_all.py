@@ -7,6 +7,7 @@ from torch.testing import assert_close
 
 from corollary.losses import one_to_all
 from corollary.losses.labels import Labels, smoothed
+from corollary.losses.workspace import Workspace
 from tests.reference import one_to_all as dense
 
 LABELS = [Labels(), *(smoothed(variant, 0.1, 50) for variant in ("uniform", "conve", "pykeen"))]
@@ -28,9 +29,10 @@ def problem(bias: bool):
 @pytest.mark.parametrize("kind", ["cross_entropy", "binary_cross_entropy"])
 @pytest.mark.parametrize("labels", LABELS)
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("block_rows", [1, 7, 50, 999])
-def test_block_size_changes_memory_not_numbers(kind, labels, bias, block_rows):
-    """Losses and every gradient equal dense autograd at every block size, in both forms."""
+@pytest.mark.parametrize(("block_rows", "strip_rows"), [(1, 8), (7, 3), (50, 1), (999, 512)])
+def test_tile_size_changes_memory_not_numbers(kind, labels, bias, block_rows, strip_rows, monkeypatch):
+    """Losses and every gradient equal dense autograd at every size of blocks and strips, in both forms."""
+    monkeypatch.setattr(one_to_all, "STRIP_ROWS", strip_rows)
     query, entity, offset, offsets, answers, weight = problem(bias)
     inputs = (query, entity, offset) if bias else (query, entity)
 
@@ -45,14 +47,9 @@ def test_block_size_changes_memory_not_numbers(kind, labels, bias, block_rows):
     assert_close(grad(actual @ weight, inputs), gradients, rtol=0, atol=1e-12)
 
     buffers = [torch.full_like(value, torch.nan) for value in inputs[1:]]
-    blocks = [
-        one_to_all.Block(
-            b.start, b.weight, b.bias, *(buffer[b.start : b.start + block_rows] for buffer in buffers)
-        )
-        for b in one_to_all.cut(entity.detach(), offset.detach() if bias else None, block_rows)
-    ]
+    table = one_to_all.Whole(entity.detach(), offset.detach() if bias else None, block_rows, *buffers)
     losses, query_gradient = one_to_all.fused(
-        kind, query, blocks, offsets, answers, labels=labels, scale=weight, scratch=one_to_all.Scratch()
+        kind, query, table, offsets, answers, labels=labels, scale=weight, workspace=Workspace()
     )
     assert_close(losses, expected.detach(), rtol=0, atol=1e-12)
     assert_close((query_gradient, *buffers), gradients, rtol=0, atol=1e-12)
@@ -64,18 +61,18 @@ def test_a_second_batch_adds_to_the_gradient():
     once, twice = torch.empty(2, 50, 5, dtype=torch.float64), torch.empty(2, 50, dtype=torch.float64)
     for fresh in (True, False):
         for copy in (0, 1) if fresh else (1,):
-            block = one_to_all.Block(
-                0, entity.detach(), offset.detach(), once[copy], twice[copy], fresh=fresh
+            table = one_to_all.Whole(
+                entity.detach(), offset.detach(), 9, once[copy], twice[copy], fresh=fresh
             )
             one_to_all.fused(
                 "cross_entropy",
                 query,
-                [block],
+                table,
                 offsets,
                 answers,
                 labels=LABELS[1],
                 scale=weight,
-                scratch=one_to_all.Scratch(),
+                workspace=Workspace(),
             )
     assert_close(once[1], 2 * once[0], rtol=1e-12, atol=1e-12)
     assert_close(twice[1], 2 * twice[0], rtol=1e-12, atol=1e-12)
@@ -93,14 +90,15 @@ def test_extreme_scores_stay_finite(kind):
 
 
 def test_no_tensor_of_batch_times_entities_is_made(monkeypatch):
-    """The largest scratch buffer is batch x block."""
+    """The largest buffer is a strip of the batch x a block of the table."""
     taken = []
-    take = one_to_all.Scratch.take
+    take = Workspace.take
     monkeypatch.setattr(
-        one_to_all.Scratch,
+        Workspace,
         "take",
         lambda self, name, like, *shape: taken.append(shape) or take(self, name, like, *shape),
     )
+    monkeypatch.setattr(one_to_all, "STRIP_ROWS", 5)
     query, entity, offset, offsets, answers, weight = problem(True)
     one_to_all.cross_entropy(query, entity, offset, offsets, answers, block_rows=7).sum().backward()
-    assert set(taken) == {(8, 7), (8, 1)}
+    assert set(taken) == {(5, 7), (3, 7), (5, 1), (3, 1)}

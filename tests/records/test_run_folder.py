@@ -7,7 +7,7 @@ import pytest
 
 from corollary.errors import RunDamaged, RunError, RunInUse, StorageError
 from corollary.records.run_folder import RunFolder
-from corollary.storage import new_folder
+from corollary.storage import FolderLock
 
 
 @pytest.fixture
@@ -90,10 +90,81 @@ def test_metrics_are_lines(run):
         file.write('{"epoch": 3, "lo')
     assert run.metrics() == [{"epoch": 1, "loss": 1.1}, {"epoch": 2, "loss": 2.1}]
     run.keep_metrics(1)
-    assert (run.path / "metrics.jsonl").read_text() == '{"epoch": 1, "loss": 1.1}\n'
-    (run.path / "metrics.jsonl").write_text("{\n")
-    with pytest.raises(RunDamaged, match=r"metrics\.jsonl is damaged: a line is not JSON"):
-        run.metrics()
+    assert run.metrics() == [{"epoch": 1, "loss": 1.1}]
+    assert (run.path / "metrics.jsonl").read_bytes().count(b"\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("{", "is damaged: it is not JSON"),
+        ("[]", "is damaged: it is not a table of values"),
+        ('{"loss": 1}', "is damaged: it does not say its epoch"),
+        ("\x80", "is damaged: it is not JSON"),
+    ],
+)
+def test_a_damaged_line_of_metrics_is_named(run, line, what):
+    """With its number, and what to do."""
+    run.append_metrics({"epoch": 1, "loss": 0.5})
+    with (run.path / "metrics.jsonl").open("a", encoding="latin-1") as file:
+        file.write(line + "\n")
+    for look in (run.metrics, lambda: run.keep_metrics(1)):
+        with pytest.raises(RunDamaged) as caught:
+            look()
+        assert str(caught.value) == (
+            f"{run.path / 'metrics.jsonl'}:2 {what}: remove the line; training goes on without it"
+        )
+
+
+def test_a_changed_number_is_noticed(run):
+    """In the options, in figures, in a line of metrics; without a seal, as in older folders, it is not."""
+    run.write_json("evaluation.json", {"mrr": 0.25})
+    run.append_metrics({"epoch": 1, "loss": 0.25})
+    for name, remedy in (
+        (
+            "config.json",
+            f"put back what was there, or start a new run with --config {run.path / 'config.json'}",
+        ),
+        ("evaluation.json", f"write it again with corollary evaluate {run.path}"),
+        ("metrics.jsonl", "remove the line; training goes on without it"),
+    ):
+        file = run.path / name
+        text = file.read_text()
+        changed = text.replace('"seed": 3', '"seed": 7').replace("0.25", "0.29")
+        assert changed != text
+        file.write_text(changed)
+        with pytest.raises(RunDamaged) as caught:
+            run.metrics() if name == "metrics.jsonl" else run.read_json(name)
+        where = f"{file}:1" if name == "metrics.jsonl" else file
+        assert str(caught.value) == f"{where} has changed since it was written: {remedy}"
+        file.write_text(text)
+    (run.path / "config.json").write_text('{"format": 1, "seed": 4}')
+    assert run.config["seed"] == 4
+
+
+def test_a_full_disk_during_training_says_how_to_go_on(run):
+    """Which checkpoint is whole, and the command."""
+    for checkpoints, where in (
+        ((), "there is no checkpoint yet"),
+        (("epoch-0001", "epoch-0002"), "the last checkpoint, epoch-0002, is whole"),
+    ):
+        checkpoint(run, *checkpoints)
+        with pytest.raises(StorageError) as caught, run.resumable():
+            raise StorageError("x was not written: the disk is full: free some space or choose another place")
+        assert str(caught.value) == (
+            "x was not written: the disk is full: free some space or choose another place. Training has stopped; "
+            f"{where}. Once that is put right, go on with: corollary train --resume {run.path}"
+        )
+
+
+def test_of_two_starts_in_one_folder_one_wins(tmp_path):
+    """While one writes its configuration the other is refused, and changes nothing."""
+    place = tmp_path / "run"
+    place.mkdir()
+    with FolderLock(place), pytest.raises(RunInUse, match="run is being written by process"):
+        RunFolder.create(place, {"seed": 4})
+    assert not (place / "config.json").exists()
+    assert RunFolder.create(place, {"seed": 5}).config["seed"] == 5
 
 
 def test_checkpoints_come_in_the_order_of_training(run):
@@ -127,9 +198,11 @@ def test_a_checkpoint_that_is_not_there_is_refused_with_those_that_are(run):
 
 def test_locking_keeps_others_out_and_clears_up(run):
     """What a killed writer left half-written goes, in the folder and among the checkpoints."""
-    dead = new_folder(run.checkpoint("epoch-0001"))
-    (dead.__enter__() / "weights").write_text("half")
-    (run.path / ".partial-config.json-abcdef12").write_text("half")
+    half = run.path / "checkpoints" / ".partial-epoch-0001" / "epoch-0001"
+    half.mkdir(parents=True)
+    (half / "weights").write_text("half")
+    (run.path / ".partial-config.json-abcdef12").mkdir()
+    (run.path / ".partial-config.json-abcdef12" / "config.json").write_text("half")
     with run.lock():
         with pytest.raises(RunInUse, match=f"run is being written by process {os.getpid()}"):
             RunFolder.open(run.path).lock()

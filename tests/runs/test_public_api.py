@@ -20,6 +20,8 @@ OF_COMMANDS = {
     "evaluate": ["evaluate"],
     "predict": ["predict"],
     "report": ["write_report"],
+    "runs import": ["import_run"],
+    "export": ["export"],
     "quickstart": ["quickstart"],
 }
 

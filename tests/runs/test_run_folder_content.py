@@ -14,7 +14,14 @@ def test_the_folder_holds_what_was_promised(trained):
     """And nothing else that is not hidden."""
     run = trained / "run"
     visible = sorted(path.name for path in run.iterdir() if not path.name.startswith("."))
-    assert visible == ["checkpoints", "config.json", "evaluation.json", "metrics.jsonl", "report.html"]
+    assert visible == [
+        "checkpoints",
+        "config.json",
+        "evaluation.json",
+        "memory.json",
+        "metrics.jsonl",
+        "report.html",
+    ]
     names = sorted(path.name for path in (run / "checkpoints").iterdir())
     assert names == ["best", "epoch-0001", "epoch-0002", "epoch-0003", "final"]
     assert not list(run.rglob(".partial-*"))
@@ -80,9 +87,9 @@ def test_a_graph_elsewhere_is_recorded_by_its_whole_path(tmp_path):
 def test_compiled_kernels_leave_the_number_of_threads_alone():
     """Two numba threads allowed, one OpenMP thread asked for: one is used by both, as `config.json` says."""
     program = (
-        "import numba, numpy, torch\nfrom corollary.kernels.feature_maps import row_sums\n"
+        "import numba, numpy, torch\nfrom corollary.kernels.exponentials import exponential_sums\n"
         "from corollary.runs.device import settle_threads\nsettle_threads()\n"
-        "row_sums(numpy.ones((4, 3), numpy.float32))\n"
+        "one = numpy.ones(4, numpy.float32)\nexponential_sums(numpy.ones((4, 3), numpy.float32), one, one)\n"
         "print(torch.get_num_threads(), numba.get_num_threads())"
     )
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "2"}

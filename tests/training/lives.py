@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 
 from corollary.errors import CorollaryError
 from corollary.graph.folder import Graph
@@ -66,7 +65,7 @@ def small_loop(
         TrainingConfig.build(training),
         folder,
         seed=5,
-        fabric=Fabric(accelerator="cpu", devices=1),
+        device=torch.device("cpu"),
         validate=validate if validated else None,
         planned_bytes=0,
         observer=Steps(told) if told else None,

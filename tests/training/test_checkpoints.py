@@ -2,12 +2,13 @@
 
 import json
 import re
+import resource
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from corollary.errors import RunDamaged
+from corollary.errors import RunDamaged, StorageError
 from corollary.learners.conve import ConvE
 from corollary.training import checkpoints
 from corollary.training.averaging import Average, tensors
@@ -65,8 +66,9 @@ def test_what_was_saved_comes_back(tmp_path, block_rows):
     assert {name: getattr(manifest, name) for name in POSITION} == POSITION
 
 
-def test_rows_lie_in_files_of_whole_blocks(tmp_path):
+def test_rows_lie_in_files_of_whole_blocks(tmp_path, monkeypatch):
     """Named by their first row; nothing in them depends on who wrote them."""
+    monkeypatch.setattr(checkpoints, "ROW_FILE_BLOCKS", 16)
     made = learner(block_rows=1)
     checkpoints.save(tmp_path / "c", made, POSITION, states=None, average=None)
     assert sorted(path.name for path in (tmp_path / "c").iterdir()) == [
@@ -112,11 +114,66 @@ def test_a_damaged_manifest_is_named(tmp_path, content):
         checkpoints.load(tmp_path / "c", learner())
 
 
+def test_a_changed_number_of_the_manifest_is_named(tmp_path):
+    """A learning rate that is another number is no less wrong than a weight that is."""
+    checkpoints.save(tmp_path / "c", learner(), POSITION, states=None, average=None)
+    manifest = tmp_path / "c" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"updates": 17', '"updates": 19'))
+    with pytest.raises(
+        RunDamaged, match=re.escape(f"{manifest} is missing or damaged: use another checkpoint")
+    ):
+        checkpoints.load(tmp_path / "c", learner())
+
+
+def test_a_checkpoint_that_is_replaced_while_it_is_read_is_read_again(tmp_path, monkeypatch):
+    """A training chooses a new best/ while it is evaluated: one whole checkpoint is loaded, never parts of two."""
+    checkpoints.save(tmp_path / "c", learner(1), POSITION, states=None, average=None)
+    fill, replaced = checkpoints._fill, []
+
+    def meanwhile(path, targets):
+        if not replaced:
+            replaced.append(path)
+            checkpoints.save(tmp_path / "c", learner(2), POSITION, states=None, average=None, replace=True)
+        fill(path, targets)
+
+    monkeypatch.setattr(checkpoints, "_fill", meanwhile)
+    other = learner(3)
+    checkpoints.load(tmp_path / "c", other)
+    expected = tensors(learner(2))
+    assert all(torch.equal(value, expected[name]) for name, value in tensors(other).items())
+
+
+@pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="this system limits no file sizes")
+def test_a_disk_that_refuses_a_checkpoint_is_told_with_both_sizes(tmp_path):
+    """Which checkpoint, its bytes, the bytes that are free; the one that stood there is whole."""
+    checkpoints.save(tmp_path / "c", learner(1), POSITION, states=None, average=None)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(StorageError) as caught:
+            checkpoints.save(tmp_path / "c", learner(2), POSITION, states=None, average=None, replace=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert re.fullmatch(
+        re.escape(
+            f"{tmp_path / 'c'} was not written: files on this disk or of this process (ulimit -f) may not be "
+        )
+        + r"that large: choose another place \(the checkpoint takes [\d,]+ bytes, and [\d,]+ are free\)",
+        str(caught.value),
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+    other = learner(3)
+    checkpoints.load(tmp_path / "c", other)
+    assert torch.equal(tensors(other)["relations"], tensors(learner(1))["relations"])
+
+
 def test_a_later_format_is_refused(tmp_path):
     """With both numbers."""
     checkpoints.save(tmp_path / "c", learner(), POSITION, states=None, average=None)
     manifest = tmp_path / "c" / "manifest.json"
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format": 99}))
+    values = json.loads(manifest.read_text())
+    del values["seal"]
+    manifest.write_text(json.dumps({**values, "format": 99}))
     with pytest.raises(RunDamaged, match="c has checkpoint format 99; this version reads 1"):
         checkpoints.load(tmp_path / "c", learner())
 
@@ -124,7 +181,7 @@ def test_a_later_format_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ({"entities": 29}, r"entities-0000000\.safetensors does not fit this model: '(bias|weight)' is \(30"),
+        ({"entities": 29}, r"entities-0000028\.safetensors does not fit this model: '(bias|weight)' is \(2"),
         ({"entity_bias": False}, r"does not fit this model: 'bias' is in one of them only"),
         (
             {"conv_bias": False},

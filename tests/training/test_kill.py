@@ -98,7 +98,7 @@ def test_killed_at_random_calls_it_ends_with_the_same_bytes(
     calls, expected = unbroken(training)
     rng, path, kills = random.Random(seed), tmp_path / "run", 0
     while True:
-        life = Life(processes, path, tiny, training, last_call=rng.randrange(1, 2 * calls // 3))
+        life = Life(processes, path, tiny, training, last_call=rng.randrange(1, calls // 3))
         last_words = life.end()
         if life.process.exitcode == 0:
             break

@@ -25,6 +25,7 @@ def evaluate(
     per_relation: Annotated[bool, typer.Option(help="Print the table of relations.")] = False,
     graph: Annotated[Path | None, typer.Option(help="The graph folder, where it has been moved.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    memory_limit: Annotated[str | None, typer.Option(help="Most resident memory, such as 1GiB.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Exact filtered ranks of every triple of a split, both sides."""
@@ -32,8 +33,8 @@ def evaluate(
     from corollary.runs.evaluating import evaluate as evaluate_run
     from corollary.runs.run import Run
 
-    used = str(choose_device(device, say).device)
-    opened = Run.open(run, graph=graph, checkpoint=checkpoint, device=used)
+    used = str(choose_device(device, say))
+    opened = Run.open(run, graph=graph, checkpoint=checkpoint, device=used, memory_limit=memory_limit)
     result = evaluate_run(opened, split, filter=filter_by, candidates=candidates, ranks_path=ranks)
     if as_json:
         print_json(result.model_dump(mode="json"))
@@ -46,4 +47,5 @@ def evaluate(
             .drop(columns=["candidates", "relation_id"])
         )
         print_table([str(column) for column in frame.columns], frame.astype(object).to_numpy().tolist())
-    say(f"{result.num_triples:,} triples, filter {result.filter}, ties {result.ties}")
+    sides = "" if "head" in result.figures.sides else ", tails alone"
+    say(f"{result.num_triples:,} triples{sides}, filter {result.filter}, ties {result.ties}")

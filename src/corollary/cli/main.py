@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from corollary.cli import evaluate, graph, predict, quickstart, report, train
+from corollary.cli import evaluate, export, graph, plan, predict, quickstart, report, runs, tracin, train
 from corollary.cli.output import show_error
 from corollary.errors import CorollaryError
 
@@ -19,9 +19,13 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(graph.app, name="graph")
+app.add_typer(plan.app, name="plan")
 app.add_typer(train.app, name="train")
+app.add_typer(runs.app, name="runs")
+app.add_typer(tracin.app, name="tracin")
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
+app.command("export")(export.export)
 app.command("report")(report.report)
 app.command("quickstart")(quickstart.quickstart)
 
@@ -50,6 +54,8 @@ def main() -> None:
         app(args=[_hyphens(argument) for argument in sys.argv[1:]], standalone_mode=True)
     except CorollaryError as error:
         leave(show_error(str(error)))
+    except PermissionError as error:
+        leave(show_error(f"{error.filename}: no permission to read or write it"))
     except KeyboardInterrupt:
         leave(show_error("stopped"))
     except SystemExit as ending:

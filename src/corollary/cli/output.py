@@ -102,7 +102,10 @@ class TrainingDisplay:
         if valid is not None:
             averaged = line.get("valid_average")
             more = f", averaged weights {averaged['mrr']:.4f}" if averaged else ""
-            say(f"epoch {line['epoch']}: loss {line['loss']:.4f}, validation MRR {valid['mrr']:.4f}{more}")
+            loss = (
+                f"loss {line['loss']:.4f}" if "loss" in line else f"sampled loss {line['sampled_loss']:.4f}"
+            )
+            say(f"epoch {line['epoch']}: {loss}, validation MRR {valid['mrr']:.4f}{more}")
         if line["epoch"] == self._epochs:
             self.close()
 

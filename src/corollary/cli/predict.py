@@ -25,6 +25,7 @@ def predict(
     checkpoint: Annotated[str | None, typer.Option(help="best, final or epoch-0003.")] = None,
     graph: Annotated[Path | None, typer.Option(help="The graph folder, where it has been moved.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    memory_limit: Annotated[str | None, typer.Option(help="Most resident memory, such as 1GiB.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """The most plausible answers to one question or a file of them."""
@@ -39,8 +40,8 @@ def predict(
         raise ConfigError("give --relation and one of --head and --tail: the other is what is asked for")
     if output is not None:
         check_format(output)
-    used = str(choose_device(device, say).device)
-    opened = Run.open(run, graph=graph, checkpoint=checkpoint, device=used)
+    used = str(choose_device(device, say))
+    opened = Run.open(run, graph=graph, checkpoint=checkpoint, device=used, memory_limit=memory_limit)
     asked = read_questions(queries) if queries is not None else [Question(head, relation or "", tail)]
     found = predict_run(opened, asked, k=k, new_only=new_only)
     if output is not None:

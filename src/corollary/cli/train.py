@@ -1,5 +1,6 @@
 """`corollary train`: conve, and `--resume`."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -70,15 +71,32 @@ def conve(
     checkpoint_frequency: Annotated[
         int | None, typer.Option(help="Keep the checkpoint of every Nth epoch for good.")
     ] = None,
+    use_mixed_precision: Annotated[
+        bool,
+        typer.Option(
+            "--use-mixed-precision", help="Matrix products in the 16-bit type right for the device."
+        ),
+    ] = False,
+    use_gradient_checkpointing: Annotated[
+        bool, typer.Option("--use-gradient-checkpointing", help="Make feature maps again in backward.")
+    ] = False,
+    disable_memory_cleanup: Annotated[
+        bool,
+        typer.Option("--disable-memory-cleanup", help="Keep training's buffers while validation ranks."),
+    ] = False,
     seed: Annotated[int | None, typer.Option(help="Of weights, order and dropout.")] = None,
+    tensorboard: Annotated[
+        bool | None, typer.Option("--tensorboard", help="Write events for TensorBoard into the run folder.")
+    ] = None,
+    mlflow: Annotated[
+        str | None, typer.Option(help="Tracking URI of MLflow, such as sqlite:///mlflow.db.")
+    ] = None,
     device: Device = None,
     memory_limit: Memory = None,
     as_json: Json = False,
 ) -> None:
     """Train ConvE on a graph folder or on loose files; the run folder holds weights, figures and a report."""
-    from corollary.config import read_table, with_overrides
     from corollary.graph.importing import ImportConfig
-    from corollary.runs.config import RunConfig, from_record
     from corollary.runs.training import train_conve
 
     if output_dir is None:
@@ -92,13 +110,16 @@ def conve(
         "model.label_smoothing": label_smoothing,
         "training.num_workers": num_workers,
         "training.checkpoint_frequency": checkpoint_frequency,
+        "optimizations.use_mixed_precision": use_mixed_precision or None,
+        "optimizations.use_gradient_checkpointing": use_gradient_checkpointing or None,
+        "optimizations.enable_memory_cleanup": False if disable_memory_cleanup else None,
+        "tracking.tensorboard": tensorboard or None,
+        "tracking.mlflow": mlflow,
         "seed": seed,
-        "device": f'"{device}"' if device else None,
-        "memory_limit": f'"{memory_limit}"' if memory_limit else None,
+        "device": device,
+        "memory_limit": memory_limit,
     }
-    overrides = [f"{key}={value}" for key, value in flags.items() if value is not None] + list(settings or [])
-    table = from_record(read_table(config)) if config is not None else {}
-    options = RunConfig.build(with_overrides(table, overrides), where=str(config or "options"))
+    options = conve_options(config, flags, settings)
     files: dict[str, Any] = {
         "train": train, "valid": valid, "test": test, "entity_to_id": entity_to_id, "relation_to_id": relation_to_id,
     }  # fmt: skip
@@ -109,6 +130,17 @@ def conve(
         )
     source = graph or ImportConfig.build(loose, where="train conve")
     with_display(lambda display: train_conve(source, output_dir, options, observer=display, say=say), as_json)
+
+
+def conve_options(config: Path | None, flags: dict[str, Any], settings: list[str] | None) -> Any:
+    """The whole configuration: a file's, then the flags that were given, then --set."""
+    from corollary.config import read_table, with_overrides
+    from corollary.runs.config import RunConfig, from_record
+
+    given = {key: json.dumps(value) for key, value in flags.items() if value is not None}
+    overrides = [f"{key}={value}" for key, value in given.items()] + list(settings or [])
+    table = from_record(read_table(config)) if config is not None else {}
+    return RunConfig.build(with_overrides(table, overrides), where=str(config or "options"))
 
 
 def with_display(work: Any, as_json: bool) -> None:

@@ -98,7 +98,7 @@ class Figures(_Record):
     """All that is reported of one set of rankings."""
 
     sides: dict[Scope, dict[Ties, Metrics]]
-    """Every ranking counts the same."""
+    """Every ranking counts the same. A side that was not asked for is absent, and `both` holds the other."""
     macro: dict[Scope, Metrics]
     """Every relation counts the same: means of the figures in `relations`."""
     intervals: dict[str, Interval]
@@ -128,7 +128,7 @@ class Evaluation(_Record):
     num_triples: int
     """Distinct triples."""
     num_rankings: int
-    """Two a triple."""
+    """Two a triple; one where a side alone was asked for."""
     num_queries_scored: int
     """Distinct queries; each was scored once."""
     candidates: Literal["all", "types"]
@@ -244,23 +244,35 @@ class Accumulator:
                 values = np.concatenate([np.stack(columns, 1), hit], axis=1)
                 kernels.resample(self._streams, triples, values, self._resampled)
 
+    @property
+    def num_triples(self) -> int:
+        """Triples ranked so far, each counted once."""
+        return max(int(self._count[self._groups(scope)].sum()) for scope in ("head", "tail"))
+
+    def _scopes(self, relation: int | None = None) -> tuple[Scope, ...]:
+        """Those that were asked for: all three, or `both` and the only side."""
+        return tuple(scope for scope in SCOPES if self._count[self._groups(scope, relation)].any())
+
     def figures(self, labels: Sequence[str]) -> Figures:
         """Everything, with the label of each relation."""
         relations = tuple(self._relations(labels))
         return Figures(
             sides={
-                scope: {ties: self._metrics(self._groups(scope), ties) for ties in TIES} for scope in SCOPES
+                scope: {ties: self._metrics(self._groups(scope), ties) for ties in TIES}
+                for scope in self._scopes()
             },
             macro={
-                scope: _mean([item.metrics for item in relations if item.side == scope]) for scope in SCOPES
+                scope: _mean([item.metrics for item in relations if item.side == scope])
+                for scope in self._scopes()
             },
             intervals=self._intervals(),
             relations=relations,
         )
 
     def _relations(self, labels: Sequence[str]) -> Iterator[RelationMetrics]:
-        for relation in np.flatnonzero(self._count[: self.num_relations]).tolist():
-            for scope in SCOPES:
+        count = self._count[: self.num_relations] + self._count[self.num_relations :]
+        for relation in np.flatnonzero(count).tolist():
+            for scope in self._scopes(relation):
                 metrics = self._metrics(self._groups(scope, relation), self.ties)
                 yield RelationMetrics(
                     relation_id=relation, relation=labels[relation], side=scope, metrics=metrics

@@ -1,7 +1,5 @@
 """The rank of every triple and side as a Parquet file, written in batches: memory does not grow with their number."""
 
-import shutil
-import uuid
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +12,7 @@ from corollary.budget import MIB
 from corollary.errors import StorageError
 from corollary.evaluation.metrics import Counts
 from corollary.graph.folder import Graph
-from corollary.storage import new_file, readable_errors
+from corollary.storage import new_file, readable_errors, scratch_folder
 
 MEMORY = 128 * MIB
 """What DuckDB may hold; beyond it sorts and joins on disk."""
@@ -32,14 +30,12 @@ class RankFile:
 
     def __init__(self, path: Path, graph: Graph, *, limited: bool) -> None:
         self._path, self._graph, self._limited = path, graph, limited
-        self._folder = path.with_name(f".partial-ranks-{uuid.uuid4().hex[:8]}")
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             stack.enter_context(readable_errors(self._path))
-            self._folder.mkdir(parents=True)
-            stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
-            self._database = stack.enter_context(duckdb.connect(str(self._folder / "ranks.duckdb")))
+            folder = stack.enter_context(scratch_folder(self._path, purpose="database"))
+            self._database = stack.enter_context(duckdb.connect(str(folder / "ranks.duckdb")))
             self._database.execute(f"SET memory_limit = '{MEMORY // MIB}MiB'")
             self._database.execute("SET preserve_insertion_order = false")
             columns = ["triple", "entity", "relation", "answer", *self._counts()]
@@ -101,7 +97,8 @@ class RankFile:
 
     def _run(self, statement: str) -> None:
         try:
-            self._database.execute(statement)
+            with readable_errors(self._path):
+                self._database.execute(statement)
         except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
             raise StorageError(f"{self._path} was not written: {error}") from error
 

@@ -21,11 +21,11 @@ from jaxtyping import Bool, Float, Int
 from corollary.errors import GraphError, InputError
 from corollary.evaluation.metrics import Accumulator, Counts, RangeFigures, Ties
 from corollary.evaluation.metrics import Evaluation as Evaluation
-from corollary.evaluation.range_types import RangeTypes
 from corollary.evaluation.rank_file import RankFile
 from corollary.evaluation.tiles import BLOCK_ROWS, CHUNK, Tiles, check_size, spans
-from corollary.graph.answers import AnswerIndex
+from corollary.graph.answers import AnswerIndex, Side
 from corollary.graph.folder import Graph
+from corollary.graph.range_types import RangeTypes
 from corollary.kernels import ranking as kernels
 from corollary.learners.protocol import Scorer
 
@@ -57,6 +57,7 @@ def rank_split(
     graph: Graph,
     split: str,
     *,
+    side: Side | None = None,
     filter: str | None = "known",
     ties: Ties = "realistic",
     hits: Sequence[int] = HITS,
@@ -71,6 +72,7 @@ def rank_split(
     """Rank both sides of every distinct triple of a split.
 
     Args:
+        side: rank this side alone, for a scorer that cannot be asked for the other.
         filter: facts left out of the competition: `known` (all), `train+valid` or a split; None leaves out nothing
             but the true answer itself, which never competes with itself under any filter.
         ties: which ranks the headline figures, the relations and the intervals use; all three are reported.
@@ -86,7 +88,7 @@ def rank_split(
     of the chunk's queries, 128 MiB with `ranks_path`.
     """
     graph.triples(split)  # refuses a name that is no split
-    index = graph.answers(split)
+    index = graph.answers(split) if side is None else graph.answers(split).one_side(side)
     return _evaluate(
         scorer, graph, index, _known(graph, filter), split=split, filter=filter, ties=ties, hits=hits,
         candidates=candidates, block_rows=block_rows, chunk=chunk, seed=seed, resamples=resamples,
@@ -151,6 +153,7 @@ def rankings(
     for first in range(0, index.num_queries, chunk):
         rows = slice(first, min(first + chunk, index.num_queries))
         yield _Chunk(scorer, graph, index, rows, known, block_rows).rank(ranges)
+        known.release()
 
 
 class _Chunk:
@@ -324,7 +327,7 @@ def _evaluate(
         split=split,
         filter=filter,
         ties=ties,
-        num_triples=index.num_examples // 2,
+        num_triples=full.num_triples,
         num_rankings=index.num_examples,
         num_queries_scored=index.num_queries,
         candidates=candidates or "all",

@@ -23,7 +23,7 @@ class Tiles:
     """The score tiles of one chunk of queries.
 
     Blocks are fixed, so a true answer's score can be read from the very product that it will be compared with.
-    Memory: two tiles, 8 * queries * block_rows bytes in float32, and what the scorer prepares.
+    Memory: one tile, 4 * queries * block_rows bytes in float32, and what the scorer prepares.
     """
 
     def __init__(
@@ -36,6 +36,7 @@ class Tiles:
         self._scorer, self._block_rows = scorer, block_rows
         self._entity_ids, self._relation_ids = entity_ids, relation_ids
         self.num_blocks = -(-scorer.num_entities // block_rows)
+        self._last: torch.Tensor | None = None
         with _full_precision(scorer):
             ids = (torch.from_numpy(np.array(ids, np.int64)) for ids in (entity_ids, relation_ids))
             self._prepared: Any = scorer.prepare(Queries(*ids).to(scorer.device))
@@ -45,15 +46,23 @@ class Tiles:
         return block * self._block_rows
 
     def tile(self, block: int) -> Float[np.ndarray, "queries rows"]:
-        """Scores of one block, in the scorer's own float32 or float64."""
+        """Scores of one block, in the scorer's own float32 or float64. They last until the next tile is asked for."""
         start = self.start(block)
         rows = slice(start, min(start + self._block_rows, self._scorer.num_entities))
         with _full_precision(self._scorer):
-            scores = self._scorer.scores(self._prepared, rows).detach()
+            scores = self._scorer.scores(self._prepared, rows, out=self._buffer(rows)).detach()
+        self._last = scores
         assert scores.shape == (len(self._entity_ids), rows.stop - rows.start)
         if scores.dtype not in (torch.float32, torch.float64):
             scores = scores.float()
         return scores.contiguous().cpu().numpy()
+
+    def _buffer(self, rows: slice) -> torch.Tensor | None:
+        """The last tile's memory, where it is large enough: fresh pages cost half as much as the product."""
+        shape = (len(self._entity_ids), rows.stop - rows.start)
+        if self._last is None or not self._last.is_contiguous() or self._last.numel() < shape[0] * shape[1]:
+            return None
+        return self._last.view(-1)[: shape[0] * shape[1]].view(shape)
 
     def refuse(self, broken: Bool[np.ndarray, " queries"], graph: Graph) -> None:
         """Raise `TrainingDiverged` where a query has a score that is not a number."""

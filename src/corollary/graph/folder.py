@@ -11,10 +11,8 @@ index/types.npy            node type of every entity, -1 where unknown; names in
 index/answers-NAME/        known answers per query (`answers`), for each split, `train+valid` and `known` (all)
 """
 
-import hashlib
-import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -24,14 +22,17 @@ import numpy as np
 from jaxtyping import Int
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from corollary.budget import Budget
 from corollary.errors import GraphDamaged, GraphError, unknown
 from corollary.graph.answers import AnswerIndex
+from corollary.graph.arrays import PIECE, pieces
+from corollary.graph.manifest import FORMAT, SPLITS
+from corollary.graph.manifest import GraphInfo as GraphInfo
+from corollary.graph.tables import fill_tables, write_tables
 from corollary.graph.vocabulary import StringTable, Vocabulary
+from corollary.graph.writing import Edges, EdgeWriter, scratch
 from corollary.storage import new_folder, sha256
 
-FORMAT = 1
-SPLITS = ("train", "valid", "test")
-_CHUNK = 1 << 20  # rows hashed at a time
 _SHARED_FILES = (  # beginnings of their names; the same in every graph that shares the vocabulary
     "nodes.parquet",
     "relations.parquet",
@@ -55,43 +56,13 @@ class GraphSize(BaseModel):
     """Known answers of the largest query."""
 
 
-class GraphInfo(BaseModel):
-    """The content of `graph.json`."""
-
-    model_config = ConfigDict(frozen=True)
-    format: int
-    name: str
-    num_entities: int
-    num_relations: int
-    num_triples: dict[str, int]
-    node_types: list[str]
-    edge_sources: list[str]
-    fingerprint: str
-    """Of the content: vocabulary and every split."""
-    vocabulary_fingerprint: str
-    """Of labels and ids alone: two graphs that share it can be compared id by id."""
-    sources: list[dict[str, Any]]
-    """Files read: name, sha256, how its columns were understood."""
-    notes: dict[str, Any]
-    """Counts that the import or the derivation reported."""
-    files: dict[str, str]
-    """Checksum of every other file in the folder."""
-    sizes: dict[str, int]
-    """Bytes of each."""
-    seal: str = ""
-    """Checksum of all of the above."""
-
-    def sealed(self) -> Self:
-        """With the seal that belongs to the content."""
-        return self.model_copy(update={"seal": _hash([self.model_dump_json(exclude={"seal"})])})
-
-
 class Graph:
     """An opened graph folder. Reads lazily; everything per edge or per entity is memory-mapped."""
 
     def __init__(self, path: Path, info: GraphInfo) -> None:
         self.path = path
         self.info = info
+        self._verified = False
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
@@ -125,13 +96,29 @@ class Graph:
                 )
         return cls(path, info)
 
-    def verify(self) -> None:
-        """Compare every file with its checksum; raises `GraphDamaged` naming the first that differs."""
+    def verify(self, *, most: int | None = None) -> None:
+        """Compare every file with its checksum; raises `GraphDamaged` naming the first that differs.
+
+        Training, evaluation, and what makes another graph of this one do it first. It is done once for an opened graph.
+
+        Args:
+            most: bytes; a larger graph is taken as it is.
+
+        Cost: a second a GB (measured), in fresh memory of a few hundred KB.
+        """
+        if self._verified or (most is not None and sum(self.info.sizes.values()) > most):
+            return
+        found: dict[tuple[int, int], str] = {}  # an index that stands under several names is read once
         for name, checksum in self.info.files.items():
-            if sha256(self.path / name) != checksum:
+            file = (self.path / name).stat()
+            key = (file.st_dev, file.st_ino)
+            if key not in found:
+                found[key] = sha256(self.path / name)
+            if found[key] != checksum:
                 raise GraphDamaged(
                     f"{self.path / name} has changed since it was written: import the graph again"
                 )
+        self._verified = True
 
     @property
     def name(self) -> str:
@@ -190,13 +177,14 @@ class Graph:
 
     @cached_property
     def size(self) -> GraphSize:
-        train, known = self.answers("train"), self.answers("known")
+        """Reads 8 bytes a query, some at a time."""
+        train, _ = self.answers("train"), self.answers("known")
         return GraphSize(
             num_entities=self.num_entities,
             num_relations=self.num_relations,
             num_train=self.info.num_triples["train"],
             num_queries=train.num_queries,
-            max_answers=int(np.diff(known.offsets).max(initial=0)),
+            max_answers=_longest(self.path / "index" / "answers-known" / "offsets.npy"),
         )
 
     def _load(self, name: str) -> np.ndarray:
@@ -219,6 +207,7 @@ def write_graph(
     edge_sources: Mapping[str, Sequence[str]] | None = None,
     sources: Sequence[Mapping[str, Any]] = (),
     notes: Mapping[str, Any] | None = None,
+    budget: Budget = Budget(),
 ) -> Graph:
     """Write a whole graph folder and open it. Nothing is left at `path` if it fails.
 
@@ -230,35 +219,71 @@ def write_graph(
         categories: all types of each entity.
         edge_sources: by split, the source of each edge.
     """
-    type_names = sorted({value for value in types if value}) if types is not None else []
     source_names = sorted({value for values in (edge_sources or {}).values() for value in values})
     codes = {value: code for code, value in enumerate(source_names)}
+    with duckdb.connect() as connection:
+        connection.execute("SET enable_progress_bar = false")  # it would go to standard output
+        fill_tables(connection, labels, relations, names=names, types=types, categories=categories)
+        edges = {
+            split: in_pieces(triples[split], _coded(edge_sources[split], codes) if edge_sources else None)
+            for split in SPLITS
+            if split in triples
+        }
+        return write_pieces(
+            path,
+            connection,
+            edges,
+            name=name,
+            edge_sources=source_names,
+            sources=sources,
+            notes=notes,
+            budget=budget,
+        )
+
+
+def write_pieces(
+    path: Path,
+    connection: duckdb.DuckDBPyConnection,
+    edges: Mapping[str, Iterable[Edges]],
+    *,
+    name: str,
+    edge_sources: Sequence[str] = (),
+    sources: Sequence[Mapping[str, Any]] = (),
+    notes: Mapping[str, Any] | None = None,
+    budget: Budget = Budget(),
+    release: Callable[[], None] = lambda: None,
+) -> Graph:
+    """Write a graph folder of any size and open it: nothing that grows with the graph is held in memory.
+
+    Args:
+        connection: a database with the tables of `tables`.
+        edges: by split, in the order train, valid, test.
+        edge_sources: names of the codes that come with the edges, sorted.
+        release: called when the database and the edges have been read, before the answers are sorted.
+    """
     with new_folder(path) as folder:
         (folder / "index").mkdir()
-        _write_tables(folder, labels, relations, names, types, categories)
-        if type_names:
-            type_codes = {value: code for code, value in enumerate(type_names)}
-            rows = (type_codes.get(value, -1) for value in types or ())
-            np.save(folder / "index/types.npy", np.fromiter(rows, dtype=np.int32))
+        tables = write_tables(connection, folder)
         info = GraphInfo(
             format=FORMAT,
             name=name,
-            num_entities=len(labels),
-            num_relations=len(relations),
+            num_entities=tables.num_entities,
+            num_relations=tables.num_relations,
             num_triples={},
-            node_types=type_names,
-            edge_sources=source_names,
+            node_types=tables.node_types,
+            edge_sources=list(edge_sources),
             fingerprint="",
-            vocabulary_fingerprint=_hash(["entities", *labels, "relations", *relations]),
+            vocabulary_fingerprint=tables.fingerprint,
             sources=[dict(source) for source in sources],
             notes=dict(notes or {}),
             files={},
             sizes={},
         )
-        columns = {
-            split: [codes[value] for value in values] for split, values in (edge_sources or {}).items()
-        }
-        _write_edges(folder, info, triples, columns)
+        writer = EdgeWriter(folder, info)
+        for split, rows in edges.items():
+            writer.add(split, rows)
+        release()
+        writer.finish(scratch(budget, f"writing {path}"))
     return Graph.open(path)
 
 
@@ -270,6 +295,7 @@ def derive_graph(
     edge_sources: Mapping[str, Int[np.ndarray, " n"]] | None = None,
     sources: Sequence[Mapping[str, Any]] = (),
     notes: Mapping[str, Any] | None = None,
+    budget: Budget = Budget(),
 ) -> Graph:
     """Write a graph folder with the vocabulary of `graph` and other triples, and open it.
 
@@ -294,108 +320,27 @@ def derive_graph(
             "sources": [*graph.info.sources, *(dict(source) for source in sources)],
             "notes": {**graph.info.notes, "derived from": parent, **(notes or {})},
         }
-        _write_edges(folder, graph.info.model_copy(update=added), triples, edge_sources or {})
+        writer = EdgeWriter(folder, graph.info.model_copy(update=added))
+        for split in (split for split in SPLITS if split in triples):
+            writer.add(split, in_pieces(triples[split], edge_sources[split] if edge_sources else None))
+        writer.finish(scratch(budget, f"writing {path}"))
     return Graph.open(path)
 
 
-def _write_edges(
-    folder: Path,
-    info: GraphInfo,
-    triples: Mapping[str, Int[np.ndarray, "n 3"]],
-    edge_sources: Mapping[str, Sequence[int] | Int[np.ndarray, " n"]],
-) -> None:
-    """Triples, their sources and indexes beside a vocabulary that is there already; `graph.json` comes last."""
-    assert "train" in triples
-    assert set(triples) <= set(SPLITS)
-    dtype = np.int32 if info.num_entities < 2**31 else np.int64
-    ordered = {
-        split: np.ascontiguousarray(triples[split], dtype=dtype) for split in SPLITS if split in triples
-    }
-    (folder / "edges").mkdir()
-    for split, rows in ordered.items():
-        np.save(folder / f"edges/{split}.npy", rows)
-        if info.edge_sources:
-            np.save(folder / f"edges/{split}.source.npy", np.asarray(edge_sources[split], dtype=np.int32))
-    _write_answers(folder, ordered, info.num_relations)
-    files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
-    info = info.model_copy(
-        update={
-            "num_triples": {split: len(rows) for split, rows in ordered.items()},
-            "fingerprint": _content_fingerprint(info.vocabulary_fingerprint, ordered),
-            "files": {str(file.relative_to(folder)): sha256(file) for file in files},
-            "sizes": {str(file.relative_to(folder)): file.stat().st_size for file in files},
-        }
-    ).sealed()
-    (folder / "graph.json").write_text(info.model_dump_json(indent=1) + "\n", encoding="utf-8")
+def in_pieces(triples: Int[np.ndarray, "n 3"], codes: Int[np.ndarray, " n"] | None) -> Iterator[Edges]:
+    for first in range(0, len(triples), PIECE):
+        rows = slice(first, first + PIECE)
+        yield np.asarray(triples[rows]), None if codes is None else np.asarray(codes[rows])
 
 
-def _write_tables(
-    folder: Path,
-    labels: Sequence[str],
-    relations: Sequence[str],
-    names: Sequence[str] | None,
-    types: Sequence[str] | None,
-    categories: Sequence[Sequence[str]] | None,
-) -> None:
-    StringTable.write(folder / "index", "entities", labels, searchable=True)
-    StringTable.write(folder / "index", "names", names or [""] * len(labels), searchable=True)
-    StringTable.write(folder / "index", "relations", relations, searchable=True)
-    with duckdb.connect() as connection:
-        _write_parquet(
-            connection,
-            folder / "nodes.parquet",
-            {
-                "id": np.arange(len(labels)),
-                "label": _column(labels),
-                "name": _column(names or [""] * len(labels)),
-                "type": _column(types or [""] * len(labels)),
-                "categories": _column(
-                    [json.dumps(list(values)) for values in categories or [()] * len(labels)]
-                ),
-            },
-        )
-        _write_parquet(
-            connection,
-            folder / "relations.parquet",
-            {"id": np.arange(len(relations)), "label": _column(relations)},
-        )
+def _coded(values: Sequence[str], codes: Mapping[str, int]) -> Int[np.ndarray, " n"]:
+    return np.fromiter((codes[value] for value in values), dtype=np.int32, count=len(values))
 
 
-def _column(values: Sequence[str]) -> np.ndarray:
-    return np.array(list(values), dtype=object)
-
-
-def _write_parquet(connection: duckdb.DuckDBPyConnection, path: Path, columns: dict[str, np.ndarray]) -> None:
-    quoted = str(path).replace("'", "''")
-    connection.register("columns_to_write", columns)
-    connection.execute(f"COPY columns_to_write TO '{quoted}' (FORMAT parquet)")
-    connection.unregister("columns_to_write")
-
-
-def _write_answers(folder: Path, triples: Mapping[str, np.ndarray], num_relations: int) -> None:
-    """One index for each split and for the unions that filters use."""
-    groups: dict[str, tuple[str, ...]] = {split: (split,) for split in triples}
-    groups["train+valid"] = tuple(split for split in ("train", "valid") if split in triples)
-    groups["known"] = tuple(triples)
-    for members in dict.fromkeys(groups.values()):
-        rows = triples[members[0]] if len(members) == 1 else np.concatenate([triples[m] for m in members])
-        index = AnswerIndex.build(rows, num_relations)
-        for name in (name for name, other in groups.items() if other == members):
-            index.save(folder / "index" / f"answers-{name}")
-
-
-def _hash(texts: Sequence[str]) -> str:
-    digest = hashlib.sha256()
-    for text in texts:
-        digest.update(text.encode() + b"\0")
-    return digest.hexdigest()
-
-
-def _content_fingerprint(vocabulary: str, triples: Mapping[str, np.ndarray]) -> str:
-    """Depends on ids and their order alone, not on how many files or processes wrote them."""
-    digest = hashlib.sha256(vocabulary.encode())
-    for split, rows in triples.items():
-        digest.update(split.encode() + b"\0")
-        for start in range(0, len(rows), _CHUNK):
-            digest.update(rows[start : start + _CHUNK].astype("<i8").tobytes())
-    return digest.hexdigest()
+def _longest(offsets: Path) -> int:
+    """The largest difference of neighbours in a rising array."""
+    last = longest = 0
+    for part in pieces(offsets):
+        longest = max(longest, int(np.diff(part, prepend=last).max(initial=0)))
+        last = int(part[-1])
+    return longest

@@ -11,12 +11,13 @@ from typing import Any, Literal, Self
 
 from pydantic import field_validator, model_validator
 
-from corollary.budget import Budget, resident_bytes
+from corollary.budget import Budget, peak_bytes, show_bytes
 from corollary.config import Config
-from corollary.errors import ConfigError, StorageError
+from corollary.errors import ConfigError
 from corollary.graph.filters import FilterConfig, apply_filters
-from corollary.graph.folder import SPLITS, Graph
+from corollary.graph.folder import Graph
 from corollary.graph.joining import JoinConfig, join
+from corollary.graph.manifest import SPLITS
 from corollary.graph.reading.archives import Unpacked
 from corollary.graph.reading.biolink import write_edge_map
 from corollary.graph.reading.encoding import write_staged
@@ -24,11 +25,12 @@ from corollary.graph.reading.id_files import GivenAs, IdColumns, Kind, check_lab
 from corollary.graph.reading.inputs import Inputs, dataset_inputs, one_file, text_files
 from corollary.graph.reading.kgx import MissingNodes, Symmetric, stage_kgx
 from corollary.graph.reading.layouts import node_layout, sample, triple_layout
+from corollary.graph.reading.ntriples import is_ntriples, name_entities, read_ntriples
 from corollary.graph.reading.readers import Reading, Table, read_nodes, read_triples
 from corollary.graph.reading.staging import Staging, count_rows, counted, one_row
 from corollary.graph.reading.text_lines import OnError
 from corollary.messages import Say, silent
-from corollary.storage import new_file, sha256
+from corollary.storage import new_file, refuse_existing, sha256
 
 _KGX_EDGES, _KGX_NODES = {"subject", "predicate", "object"}, {"id", "category"}
 
@@ -107,21 +109,20 @@ def import_graph(
     options contradict the files, `StorageError` where the output exists or cannot be written, `PlanDoesNotFit` where
     the memory limit is too small.
 
-    Memory: DuckDB gets what the limit leaves; see `write_staged` for the last step. Disk: about twice the unpacked
-    input, in a hidden folder beside the output, for the time of the import.
+    Memory: DuckDB gets what the limit leaves beside this process and what DuckDB takes outside its own limit; see
+    `write_staged` for the last step. A smaller limit takes longer and changes no byte of the folder. Disk: about twice
+    the unpacked input, in a hidden folder beside the output, for the time of the import.
     """
     output = Path(output)
-    if output.exists():
-        raise StorageError(f"{output} exists already: choose another place or remove it first")
-    limit = None if budget.limit is None else int(0.8 * (budget.limit - resident_bytes()))
-    with Staging(output.parent, limit) as staging:
+    refuse_existing(output)
+    with Staging.within(output.parent, budget, f"importing {output}") as staging:
         unpacked = Unpacked(staging.folder / "unpacked")
         on_error: OnError = "raise" if config.on_error == "stop" else "skip"
         reading = Reading(staging, unpacked, on_error, lambda message: say(unpacked.name(message)))
         with unpacked.named():
             work = _Import(reading, config)
             work.run()
-            with _rejects_file(reading, output):
+            with _rejects_file(reading, output), _edge_map_file(work.notes, output):
                 graph = write_staged(
                     staging,
                     output,
@@ -131,8 +132,8 @@ def import_graph(
                     budget=budget,
                     say=say,
                 )
-        if "edge_map" in work.notes:
-            write_edge_map(output.with_name(f"{output.name}.edge_map.json"), work.notes["edge_map"])
+    if budget.limit is not None:
+        say(f"most resident memory so far {show_bytes(peak_bytes())}, the limit {show_bytes(budget.limit)}")
     return graph
 
 
@@ -164,6 +165,8 @@ class _Import:
             )
             self._source(path, f"{kind} ids", str(table.layout), table.count)
         self._read_graph(inputs)
+        if "literal_objects_left_out" in self.notes and (named := name_entities(connection)):
+            self.reading.say(f"names taken from rdfs:label: {named:,}")
         self._check_options(inputs)
         for kind in id_files:
             given_as = labels_for_ids(self.reading, kind, given_as=config.given_as or inputs.given_as)
@@ -253,6 +256,12 @@ class _Import:
 
     def _read_triples(self, path: Path, split: str) -> None:
         config = self.config
+        if not self._plain and is_ntriples(path):
+            table, literals = read_ntriples(self.reading, path, split)
+            self.tables.append(table)
+            self.notes["literal_objects_left_out"] = self.notes.get("literal_objects_left_out", 0) + literals
+            self._source(path, split, str(table.layout), table.count)
+            return
         layout = triple_layout(path, delimiter=config.delimiter, header=config.header, columns=config.columns)
         table = read_triples(self.reading, path, layout, split)
         self.tables.append(table)
@@ -320,20 +329,42 @@ def _rejected(reading: Reading) -> int:
 
 @contextmanager
 def _rejects_file(reading: Reading, output: Path) -> Iterator[None]:
-    """Keeps OUTPUT.rejects.tsv (file, line, problem, text) where lines were left out and the block succeeds."""
+    """Writes OUTPUT.rejects.tsv (file, line, problem, text) where lines were left out."""
     connection = reading.connection
     rejected = _rejected(reading)
     if not rejected:
         yield
         return
     path = output.with_name(f"{output.name}.rejects.tsv")
-    with new_file(path) as partial:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write("file\tline\tproblem\ttext\n")
-            rows = connection.execute("SELECT file, line, problem, text FROM rejects ORDER BY rowid")
-            while batch := rows.fetchmany(10_000):
-                for name, line, problem, text in batch:
-                    shown = repr(text)[1:-1]
-                    file.write(reading.unpacked.name(f"{name}\t{line}\t{problem}\t{shown}\n"))
+    with new_file(path) as partial, partial.open("w", encoding="utf-8") as file:
+        file.write("file\tline\tproblem\ttext\n")
+        rows = connection.execute("SELECT file, line, problem, text FROM rejects ORDER BY rowid")
+        while batch := rows.fetchmany(10_000):
+            for name, line, problem, text in batch:
+                shown = repr(text)[1:-1]
+                file.write(reading.unpacked.name(f"{name}\t{line}\t{problem}\t{shown}\n"))
+    with _kept_beside(path):
         yield
     reading.say(f"left out {counted(rejected, 'line')}: see {path}")
+
+
+@contextmanager
+def _edge_map_file(notes: dict[str, Any], output: Path) -> Iterator[None]:
+    """Writes OUTPUT.edge_map.json where relations were made of several columns."""
+    if "edge_map" not in notes:
+        yield
+        return
+    path = output.with_name(f"{output.name}.edge_map.json")
+    write_edge_map(path, notes["edge_map"])
+    with _kept_beside(path):
+        yield
+
+
+@contextmanager
+def _kept_beside(path: Path) -> Iterator[None]:
+    """Files beside the graph stand before it does, so that a kill leaves no graph without them; they go where it fails."""
+    try:
+        yield
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise

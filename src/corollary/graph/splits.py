@@ -84,9 +84,11 @@ def split_graph(graph: Graph, output: str | Path, config: SplitConfig, *, say: S
     Args:
         say: is told what was done, line by line.
 
-    Raises `InputError` where a name is unknown, a held-out triple is not in the graph, or no triple can be drawn.
+    Raises `InputError` where a name is unknown, a held-out triple is not in the graph, or no triple can be drawn;
+    `GraphDamaged` where a file of `graph` has changed.
     Memory: about 200 bytes a triple (measured).
     """
+    graph.verify()
     pooled = np.concatenate([graph.triples(split) for split in graph.splits])
     if len(graph.splits) > 1:
         say(f"{', '.join(graph.splits)} of {graph.name} are pooled: {len(pooled):,} triples")

@@ -5,25 +5,24 @@ taken over as they are: their order, their splits and their sources do not chang
 """
 
 import glob
-import json
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 from jaxtyping import Int
 
-from corollary.budget import MIB, Budget, resident_bytes, show_bytes
-from corollary.errors import InputError, PlanDoesNotFit, StorageError
+from corollary.budget import MIB, Budget, resident_bytes
+from corollary.errors import InputError, PlanDoesNotFit
 from corollary.graph.filters import FilterConfig, apply_filters
-from corollary.graph.folder import Graph, derive_graph, write_graph
+from corollary.graph.folder import Graph, derive_graph, in_pieces, write_pieces
 from corollary.graph.reading.staging import Staging
 from corollary.graph.reading.text_lines import insert_columns
+from corollary.graph.tables import TABLES
 from corollary.messages import Say, silent
+from corollary.storage import refuse_existing
 
 _CHUNK = 1 << 20  # triples staged at a time
-_BYTES_PER_TRIPLE = 104  # the triple, its row and its source, and 80 while its answers are indexed
-_DATABASE_SHARE = 0.8  # of the free memory: DuckDB's own limit leaves out some of its buffers
+_BYTES_PER_TRIPLE = 60  # its row, its ids and its source, twice while they are taken out and renumbered
 
 
 def subset_graph(
@@ -48,17 +47,16 @@ def subset_graph(
     Raises `InputError` where no filter is set, besides what `apply_filters` raises; `StorageError` where `output`
     exists; `PlanDoesNotFit` where the triples that are left need more than the memory limit.
 
-    Memory: DuckDB takes what the limit leaves; then 104 bytes a triple that is kept, and the labels once.
+    Memory: DuckDB takes what the limit leaves; then 60 bytes a triple that is kept, then at most 256 MiB to sort answers.
     """
     if not config.active:
         raise InputError(
             f"{graph.path}: nothing to cut: set at least one filter, such as keep_predicates or k_core"
         )
     output = Path(output)
-    if output.exists():
-        raise StorageError(f"{output} exists already: choose another place or remove it first")
-    limit = None if budget.limit is None else int((budget.limit - resident_bytes()) * _DATABASE_SHARE)
-    with Staging(output.parent, limit) as staging:
+    refuse_existing(output)
+    graph.verify()
+    with Staging.within(output.parent, budget, f"cutting {graph.path}") as staging:
         _load(staging, graph)
         counts = apply_filters(staging.connection, config, say=say)
         rows = staging.connection.execute("SELECT ordinal FROM edges ORDER BY ordinal").fetchnumpy()[
@@ -72,8 +70,8 @@ def subset_graph(
         settings["hops"] = config.hops
     notes = {"subset": {"of": graph.fingerprint, "filters": settings, "counts": counts}}
     if keep_vocabulary:
-        return derive_graph(graph, output, triples=triples, edge_sources=sources, notes=notes)
-    return _write_compact(graph, output, triples, sources, isolated, notes)
+        return derive_graph(graph, output, triples=triples, edge_sources=sources, notes=notes, budget=budget)
+    return _write_compact(graph, output, triples, sources, isolated, notes, budget)
 
 
 def _load(staging: Staging, graph: Graph) -> None:
@@ -108,7 +106,7 @@ def _load(staging: Staging, graph: Graph) -> None:
             heads, relations, tails = (np.ascontiguousarray(part[:, i]) for i in range(3))
             insert_columns(connection, "subset_edges", ordinals, splits, heads, relations, tails, codes)
         start += len(triples)
-    connection.execute(
+    staging.execute_large(
         """INSERT INTO edges SELECT ordinal, split, hn.label, rn.label, tn.label, sn.name FROM subset_edges
         JOIN subset_nodes AS hn ON hn.id = h JOIN subset_relations AS rn ON rn.id = r
         JOIN subset_nodes AS tn ON tn.id = t JOIN subset_sources AS sn ON sn.code = source"""
@@ -128,9 +126,9 @@ def _check_memory(num_triples: int, budget: Budget) -> None:
     needed = resident_bytes() + num_triples * _BYTES_PER_TRIPLE
     if budget.limit is not None and needed > budget.limit:
         raise PlanDoesNotFit(
-            f"writing the {num_triples:,} triples that are left needs {show_bytes(needed)} and the budget is "
-            f"{show_bytes(budget.limit)} (MiB: this process {resident_bytes() / MIB:.1f}, triples with their index "
-            f"{num_triples * _BYTES_PER_TRIPLE / MIB:.1f}). Cut more, or raise --memory-limit."
+            f"writing the {num_triples:,} triples that are left needs {needed / MIB:.1f} MiB and the budget is "
+            f"{budget.limit / MIB:.1f} MiB: this process {resident_bytes() / MIB:.1f}, triples "
+            f"{num_triples * _BYTES_PER_TRIPLE / MIB:.1f} (MiB). Cut more, or raise --memory-limit."
         )
 
 
@@ -159,6 +157,7 @@ def _write_compact(
     sources: dict[str, Int[np.ndarray, " n"]],
     isolated: Int[np.ndarray, " nodes"],
     notes: dict[str, Any],
+    budget: Budget,
 ) -> Graph:
     """A folder with new dense ids for what is left."""
     every = np.concatenate(list(triples.values()))
@@ -176,29 +175,41 @@ def _write_compact(
         for split, rows in triples.items()
     }
     names = graph.info.edge_sources
-    return write_graph(
-        output,
-        name=graph.name,
-        labels=[graph.entities.labels[int(row)] for row in entities],
-        relations=[graph.relations.labels[int(row)] for row in relations],
-        triples=renumbered,
-        edge_sources={split: [names[code] for code in codes] for split, codes in sources.items()} or None,
-        sources=graph.info.sources,
-        notes={**graph.info.notes, **notes},
-        **_node_columns(graph, entities),
-    )
+    used = np.unique(np.concatenate(list(sources.values()))) if sources else np.zeros(0, dtype=np.int64)
+    codes = {split: np.searchsorted(used, rows) for split, rows in sources.items()}
+    with Staging.within(output.parent, budget, f"writing {output}") as staging:
+        _fill_rows(staging, graph, entities, relations)
+        return write_pieces(
+            output,
+            staging.connection,
+            {split: in_pieces(rows, codes.get(split)) for split, rows in renumbered.items()},
+            name=graph.name,
+            edge_sources=[names[code] for code in used],
+            sources=graph.info.sources,
+            notes={**graph.info.notes, **notes},
+            budget=budget,
+            release=staging.close,
+        )
 
 
-def _node_columns(graph: Graph, entities: Int[np.ndarray, " nodes"]) -> dict[str, Any]:
-    """Names, types and categories of some nodes."""
-    with duckdb.connect() as connection:
-        connection.register("wanted", {"id": entities})
-        rows = connection.execute(
-            "SELECT name, type, categories FROM read_parquet(?) SEMI JOIN wanted USING (id) ORDER BY id",
-            [glob.escape(str(graph.path / "nodes.parquet"))],
-        ).fetchnumpy()
-    return {
-        "names": list(rows["name"]),
-        "types": list(rows["type"]),
-        "categories": [json.loads(text) for text in rows["categories"]],
-    }
+def _fill_rows(
+    staging: Staging,
+    graph: Graph,
+    entities: Int[np.ndarray, " entities"],
+    relations: Int[np.ndarray, " relations"],
+) -> None:
+    """The tables of `tables` with some entities and relations of a graph, under new ids."""
+    connection = staging.connection
+    connection.execute(TABLES)
+    for table, file, columns, kept in (
+        ("entity_rows", "nodes", "label, name, type, categories", entities),
+        ("relation_rows", "relations", "label", relations),
+    ):
+        connection.execute("CREATE TEMP TABLE kept (old BIGINT, new BIGINT)")
+        insert_columns(connection, "kept", kept, np.arange(len(kept)))
+        staging.execute_large(
+            f"""INSERT INTO {table} SELECT new, {columns} FROM read_parquet($path) JOIN kept ON old = id
+            ORDER BY new""",
+            {"path": glob.escape(str(graph.path / f"{file}.parquet"))},
+        )
+        connection.execute("DROP TABLE kept")

@@ -1,7 +1,7 @@
 """Labels and names of entities or relations: memory-mapped text, found in both directions.
 
-A table of strings is two files, `NAME.text` (UTF-8, joined) and `NAME.offsets.npy`; what can be searched has a
-third, `NAME.sorted.npy`, the ids in byte order. Ten million labels cost no resident memory until they are read.
+A table of strings is three files, `NAME.text` (UTF-8, joined), `NAME.offsets.npy`, and `NAME.sorted.npy`, the ids in
+byte order; `tables.write_strings` writes them. Ten million labels cost no resident memory until they are read.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,25 +23,14 @@ class StringTable(Sequence[str]):
 
     def __init__(self, folder: Path, name: str) -> None:
         self._place = folder / name
-        text, order = folder / f"{name}.text", folder / f"{name}.sorted.npy"
+        text = folder / f"{name}.text"
         try:
             self._offsets = np.asarray(np.load(folder / f"{name}.offsets.npy", mmap_mode="r"))
             empty = text.stat().st_size == 0
             self._text = np.asarray(np.zeros(0, np.uint8) if empty else np.memmap(text, np.uint8, "r"))
-            self._order = np.asarray(np.load(order, mmap_mode="r")) if order.exists() else None
+            self._order = np.asarray(np.load(folder / f"{name}.sorted.npy", mmap_mode="r"))
         except (OSError, ValueError):
             raise self._damaged() from None
-
-    @staticmethod
-    def write(folder: Path, name: str, values: Iterable[str], *, searchable: bool) -> None:
-        """Write the files of one table. Holds the values once while sorting them."""
-        encoded = [value.encode() for value in values]
-        np.save(folder / f"{name}.offsets.npy", np.cumsum([0, *map(len, encoded)], dtype=np.int64))
-        with (folder / f"{name}.text").open("wb") as file:
-            file.writelines(encoded)
-        if searchable:
-            order = sorted(range(len(encoded)), key=encoded.__getitem__)
-            np.save(folder / f"{name}.sorted.npy", np.array(order, dtype=np.int64))
 
     def __len__(self) -> int:
         return len(self._offsets) - 1
@@ -85,7 +74,6 @@ class StringTable(Sequence[str]):
 
     def rows_of(self, value: str) -> list[int]:
         """All rows that hold `value`, by binary search."""
-        assert self._order is not None, "this table was written without an order"
         wanted, low, high = value.encode(), 0, len(self)
         while low < high:
             middle = (low + high) // 2

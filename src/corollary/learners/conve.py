@@ -16,23 +16,21 @@ from jaxtyping import Float
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from corollary.budget import MIB, Budget, Plan
+from corollary.budget import Budget, Plan
 from corollary.config import Config
 from corollary.graph.answers import AnswerIndex
 from corollary.graph.folder import Graph, GraphSize
 from corollary.learners.entity_table import EntityTable
 from corollary.learners.layers import Dropout, normal, uniform
+from corollary.learners.negatives import Negatives, NegativesConfig, drawing_bytes
+from corollary.learners.planning import Needs, Sampling, Shape, plan_scoring, plan_training
 from corollary.learners.projection import project_features
 from corollary.learners.protocol import Batch, Place, Queries
-from corollary.losses import one_to_all
+from corollary.learners.row_storage import RowStorage
+from corollary.losses import one_to_all, sampled
 from corollary.losses.labels import Labels, Smoothing, smoothed
+from corollary.losses.workspace import Precision, Workspace
 from corollary.randomness import generator
-
-INTERPRETER_BYTES = 510 * MIB
-"""Python with all libraries loaded and kernels compiled: 485 MiB measured after a first small step and ranking."""
-
-ACTIVATION_BYTES = 24
-"""Peak bytes for each entry of the feature maps, forward and backward, in float32 (measured)."""
 
 
 class ConvEConfig(Config):
@@ -60,6 +58,8 @@ class ConvEConfig(Config):
     """One learned offset per entity."""
     conv_bias: bool = True
     """A learned offset per feature map."""
+    sides: Literal["both", "tail"] = "both"
+    """both: heads are asked for by 2R directed relations; tail: R relations, and only tails can be asked for."""
     variant: Literal["paper", "libkge"] = "paper"
     """libkge: no batch norm on the input, the other two without scale and shift, no nonlinearity at the end."""
     examples: Literal["kvsall", "1vsall"] = "kvsall"
@@ -78,10 +78,24 @@ class ConvEConfig(Config):
     """Queries (kvsall) or examples (1vsall) per optimiser step."""
     block_rows: PositiveInt = 4096
     """Rows of the fixed blocks in which sums over entities run; part of the result, not of the memory plan."""
+    negatives: NegativesConfig = NegativesConfig()
 
     @model_validator(mode="after")
     def image_fits(self) -> Self:
         self.image()
+        return self
+
+    @model_validator(mode="after")
+    def candidates_are_counted(self) -> Self:
+        """What is summed over all entities needs to know how many a candidate stands for."""
+        if self.negatives.sampled and not self.negatives.correction:
+            mean = self.loss == "binary_cross_entropy" and self.reduction == "mean"
+            if self.label_smoothing or mean:
+                raise ValueError(
+                    f"negatives.correction = false does not go with "
+                    f"{'reduction = mean' if mean else 'label_smoothing'}, which is made for all entities: candidates "
+                    f"have to be counted for those that they stand for"
+                )
         return self
 
     def image(self) -> tuple[int, int]:
@@ -103,10 +117,29 @@ class ConvEConfig(Config):
         height, width = self.image()
         return (2 * height, width) if self.stacking == "height" else (height, 2 * width)
 
+    def directed(self, num_relations: int) -> int:
+        """Rows of the relation table."""
+        return num_relations * (2 if self.sides == "both" else 1)
+
+    def sampling(self, size: GraphSize) -> Sampling:
+        """What decides the bytes of sampled negatives."""
+        by_type = self.negatives.name == "types"
+        return Sampling(
+            drawn=self.negatives.num_drawn,
+            one_answer=self.examples == "1vsall",
+            tiles=1 + by_type + (self.loss == "binary_cross_entropy"),
+            groups=min(self.batch_size, self.directed(size.num_relations)) if by_type else 1,
+            tables=drawing_bytes(self.negatives.name, size.num_entities),
+        )
+
+    def patches(self) -> int:
+        """Places of the kernel on the stacked image: entries of one feature map."""
+        height, width = self.stacked()
+        return (height - self.kernel + 1) * (width - self.kernel + 1)
+
     def features(self) -> int:
         """Entries of all feature maps of one query: what the projection reads."""
-        height, width = self.stacked()
-        return self.channels * (height - self.kernel + 1) * (width - self.kernel + 1)
+        return self.channels * self.patches()
 
     def _nearest_usable(self) -> str:
         for distance in range(100 * self.kernel**2):
@@ -144,18 +177,35 @@ class ConvE(nn.Module):
         num_relations: int,
         seed: int,
         device: torch.device | str = "cpu",
+        storage: RowStorage | None = None,
+        precision: Precision = "fp32",
+        recompute: bool = False,
     ) -> None:
+        """A fresh learner.
+
+        Args:
+            storage: where the entity table lives; in the device's memory when not given.
+            precision: of the factors of matrix products while training; scores are always made in float32.
+            recompute: make the feature maps again in backward in place of keeping them; changes no byte.
+        """
         super().__init__()
-        self.config = config
+        self.config, self.recompute = config, recompute
         self.num_entities, self.num_relations = num_entities, num_relations
         self.labels: Labels = smoothed(config.smoothing, config.label_smoothing, num_entities)
         dim, paper = config.embedding_dim, config.variant == "paper"
         self.entities = EntityTable(
-            num_entities, dim, bias=config.entity_bias, block_rows=config.block_rows, device=device
+            num_entities,
+            dim,
+            bias=config.entity_bias,
+            block_rows=config.block_rows,
+            device=device,
+            storage=storage,
+            sampled=config.negatives.sampled,
         )
         self.entities.initialise(seed, std=(2 / (num_entities + dim)) ** 0.5)
-        relation_std = (2 / (2 * num_relations + dim)) ** 0.5
-        self.relations = nn.Parameter(normal(seed, "relations", 2 * num_relations, dim, std=relation_std))
+        directed = config.directed(num_relations)
+        relation_std = (2 / (directed + dim)) ** 0.5
+        self.relations = nn.Parameter(normal(seed, "relations", directed, dim, std=relation_std))
         bound = 1 / config.kernel
         shape = (config.channels, 1, config.kernel, config.kernel)
         self.filters = nn.Parameter(uniform(seed, "filters", *shape, bound=bound))
@@ -174,7 +224,8 @@ class ConvE(nn.Module):
         self.drop_relation = Dropout("relation", config.input_dropout)
         self.drop_features = Dropout("features", config.feature_dropout)
         self.drop_hidden = Dropout("hidden", config.hidden_dropout)
-        self._scratch = one_to_all.Scratch()
+        self.workspace, self._exact = Workspace(precision), Workspace()
+        self._negatives: Negatives | None = None
         self.to(device)
 
     @property
@@ -184,14 +235,14 @@ class ConvE(nn.Module):
     def encode(self, queries: Queries, place: Place | None = None) -> Float[Tensor, "batch dim"]:
         """Queries as vectors to be compared with entities. Dropout only with a `place`.
 
-        Memory while gradients are recorded: about 16 * features bytes a query in float32.
+        Memory: see `project_features`; beside it about 60 * embedding_dim bytes a query in training.
         """
         paper = self.config.variant == "paper"
         head = self.entities.rows(queries.entity_ids)
         relation = self.relations[queries.relation_ids]
         if not paper:
             head, relation = self.drop_input(head, place), self.drop_relation(relation, place)
-        x = self.norm_input(self._stack(head, relation))
+        x = self.norm_input(self.stack(head, relation))
         if paper:
             x = self.drop_input(x, place)
         keep = self.drop_features.scaled_mask(len(x), self.config.channels, place, like=x)
@@ -203,15 +254,32 @@ class ConvE(nn.Module):
             keep,
             self.projection,
             self.projection_bias,
-            self._scratch,
+            self.workspace if self.training else self._exact,
+            recompute=self.recompute,
         )
         x = self.norm_hidden(self.drop_hidden(x, place))
         return x.relu() if paper else x
 
-    def _stack(self, head: Float[Tensor, "batch dim"], relation: Float[Tensor, "batch dim"]) -> Tensor:
+    def stack(
+        self, head: Float[Tensor, "batch dim"], relation: Float[Tensor, "batch dim"]
+    ) -> Float[Tensor, "batch 1 height width"]:
+        """Both embeddings as one image."""
         height, width = self.config.image()
         axis = 2 if self.config.stacking == "height" else 3
         return torch.cat([x.view(-1, 1, height, width) for x in (head, relation)], axis)
+
+    def unstack(
+        self, image: Float[Tensor, "batch pixels"]
+    ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch dim"]]:
+        """What `stack` put together: head and relation."""
+        square = image.view(-1, *self.config.stacked())
+        head, relation = square.chunk(2, 1 if self.config.stacking == "height" else 2)
+        return head.flatten(1), relation.flatten(1)
+
+    def release(self) -> None:
+        """Free the buffers that are kept between steps."""
+        self.workspace.release()
+        self._exact.release()
 
     def prepare(self, queries: Queries) -> Float[Tensor, "queries dim"]:
         """The encoder's output in evaluation mode."""
@@ -219,42 +287,92 @@ class ConvE(nn.Module):
         with torch.no_grad():
             return self.encode(queries.to(self.device))
 
-    def scores(self, prepared: Float[Tensor, "queries dim"], rows: slice) -> Float[Tensor, "queries rows"]:
+    def scores(
+        self, prepared: Float[Tensor, "queries dim"], rows: slice, out: Tensor | None = None
+    ) -> Float[Tensor, "queries rows"]:
         """Scores before any sigmoid."""
         weight, bias = self.entities.block(rows)
-        return prepared @ weight.T if bias is None else torch.addmm(bias, prepared, weight.T)
+        if out is None:
+            out = prepared.new_empty(len(prepared), len(weight))
+        return self._exact.product(prepared, weight.T, out, add=bias)
 
     def batches(self, graph: Graph, *, seed: int, epoch: int) -> Sequence[Batch]:
         """One epoch in an order that depends on seed and epoch alone. A last batch of one joins the one before."""
-        return _Batches(graph.answers("train"), self.config, seed, epoch)
+        index = graph.answers("train")
+        index = index if self.config.sides == "both" else index.one_side("tail")
+        return _Batches(index, self.config, seed, epoch, self._draws_from(graph))
+
+    def _draws_from(self, graph: Graph) -> Negatives | None:
+        """What negatives are drawn from, kept for as long as the graph is the same."""
+        if not self.config.negatives.sampled:
+            return None
+        if self._negatives is None or self._negatives.graph is not graph:
+            self._negatives = Negatives(self.config.negatives, graph)
+        return self._negatives
 
     def loss(self, batch: Batch, *, share: float = 1.0) -> Float[Tensor, ""]:
-        """Mean loss of the batch times `share`, gradients made on the way. Per answer for weight `triple`."""
+        """Mean loss of the batch times `share`, gradients made on the way. Per answer for weight `triple`.
+
+        With sampled negatives an estimate of that: the batch comes with its candidates.
+        """
+        assert (batch.candidates is not None) == self.config.negatives.sampled
         weights, total = self._weights(batch)
         scale = weights * (share / total)
         query = self.encode(batch.queries, batch.place)
+        if batch.candidates is not None:
+            losses, gradient = self._sampled_loss(query, batch, scale)
+            return _WithGradient.apply(query, gradient, (losses * scale).sum())
         losses, gradient = one_to_all.fused(
             self.config.loss,
             query,
-            self.entities.blocks(),
+            self.entities,
             batch.offsets,
             batch.answers,
             labels=self.labels,
             scale=scale,
-            scratch=self._scratch,
+            workspace=self.workspace,
         )
         return _WithGradient.apply(query, gradient, (losses * scale).sum())
 
     def losses(self, batch: Batch) -> Float[Tensor, " queries"]:
-        """One loss a query times its weight; their sum over the total weight is `loss`. The table is a constant."""
-        weight, bias = self.entities.parts["weight"], self.entities.parts.get("bias")
+        """One loss a query times its weight; their sum over the total weight is `loss`. The table is a constant.
+
+        A batch without candidates has exact losses, whatever the learner is trained on.
+        """
         query = self.encode(batch.queries, batch.place)
+        if batch.candidates is not None:
+            losses = sampled.losses(self.config.loss, query, self._sample(batch), labels=self.labels)
+            return losses * self._weights(batch)[0]
+        weight, bias = self.entities.parts["weight"], self.entities.parts.get("bias")
         function = getattr(one_to_all, self.config.loss)
         rows = self.config.block_rows
         losses = function(
             query, weight, bias, batch.offsets, batch.answers, labels=self.labels, block_rows=rows
         )
         return losses * self._weights(batch)[0]
+
+    def _sampled_loss(
+        self, query: Float[Tensor, "queries dim"], batch: Batch, scale: Float[Tensor, " queries"]
+    ) -> tuple[Float[Tensor, " queries"], Float[Tensor, "queries dim"]]:
+        """Losses and the gradient of the queries; that of the candidates goes into the table."""
+        assert batch.candidates is not None
+        losses, gradients = sampled.fused(
+            self.config.loss,
+            query,
+            self._sample(batch),
+            labels=self.labels,
+            scale=scale,
+            workspace=self.workspace,
+        )
+        self.entities.add_gradient(batch.candidates.ids, gradients.weight, gradients.bias)
+        return losses, gradients.query
+
+    def _sample(self, batch: Batch) -> sampled.Sample:
+        """The batch's candidates with their rows."""
+        found = batch.candidates
+        assert found is not None
+        weight, bias = self.entities.gathered(found.ids)
+        return sampled.Sample(weight, bias, found.counts, found.group_of, batch.offsets, found.answers)
 
     def _weights(self, batch: Batch) -> tuple[Float[Tensor, " queries"], Float[Tensor, ""]]:
         """What each query counts, and the sum over the whole batch by which the loss is divided."""
@@ -266,47 +384,43 @@ class ConvE(nn.Module):
         return weights, total
 
     @classmethod
-    def plan(
-        cls, config: ConvEConfig, size: GraphSize, budget: Budget, *, moments: int, average: bool
-    ) -> Plan:
-        """Bytes of a training in float32: `moments` tensors an optimiser keeps beside each parameter."""
-        table = 4 * size.num_entities * (config.embedding_dim + config.entity_bias)
-        projection = config.embedding_dim * config.features()
-        encoder = 4 * (projection + 2 * size.num_relations * config.embedding_dim)
-        tile = 4 * config.batch_size * min(config.block_rows, size.num_entities)
-        queries = _evaluation_chunk(config)
-        return Plan(
-            parts={
-                "interpreter": INTERPRETER_BYTES,
-                "parameters": table + encoder,
-                "gradient": table + encoder,
-                "optimiser": moments * (table + encoder),
-                "averaged weights": 2 * average * (table + encoder),
-                "encoder activations": config.batch_size * config.features() * ACTIVATION_BYTES,
-                "score tiles": tile * (1 if config.loss == "cross_entropy" else 3),
-                "evaluation": queries
-                * (4 * config.features() * 3 + 8 * min(config.block_rows, size.num_entities)),
-                "graph index": 24 * size.num_queries,
-            },
+    def plan(cls, config: ConvEConfig, size: GraphSize, budget: Budget, needs: Needs) -> Plan:
+        """Bytes of a training in the first of the exact ways that fits the budget, else in the smallest."""
+        return plan_training(cls._shape(config, size), size, budget, needs)
+
+    @classmethod
+    def plan_scoring(cls, config: ConvEConfig, size: GraphSize, budget: Budget, *, held: int) -> Plan:
+        """Bytes of loading a trained model and ranking with it; `held` are resident before."""
+        return plan_scoring(cls._shape(config, size), size, budget, held=held)
+
+    @classmethod
+    def _shape(cls, config: ConvEConfig, size: GraphSize) -> Shape:
+        height, width = config.stacked()
+        layers = config.channels * (config.kernel**2 + 1 + 2) + config.embedding_dim * 3 + 2
+        return Shape(
+            dim=config.embedding_dim,
+            bias=config.entity_bias,
+            features=config.features(),
+            image=height * width,
+            network=config.embedding_dim * (config.features() + config.directed(size.num_relations)) + layers,
+            batch=config.batch_size,
             block_rows=config.block_rows,
-            evaluation_chunk=queries,
-            budget=budget,
+            evaluation_chunk=max(128, min(1024, config.batch_size)),
+            sampling=config.sampling(size) if config.negatives.sampled else None,
         )
-
-
-def _evaluation_chunk(config: ConvEConfig) -> int:
-    """Queries scored at once: as many as the encoder runs over in training, within 128 and 1,024."""
-    return max(128, min(1024, config.batch_size))
 
 
 class _Batches(Sequence[Batch]):
     """Batches of one epoch, each made when it is asked for."""
 
-    def __init__(self, index: AnswerIndex, config: ConvEConfig, seed: int, epoch: int) -> None:
-        self._index, self._seed, self._epoch = index, seed, epoch
+    def __init__(
+        self, index: AnswerIndex, config: ConvEConfig, seed: int, epoch: int, negatives: Negatives | None
+    ) -> None:
+        self._index, self._seed, self._epoch, self._negatives = index, seed, epoch, negatives
         self._one_answer = config.examples == "1vsall"
         count = index.num_examples if self._one_answer else index.num_queries
-        self._order = generator(seed, "order", epoch).permutation(count)
+        self._order: np.ndarray = np.arange(count, dtype=np.int32 if count < 2**31 else np.int64)
+        generator(seed, "order", epoch).shuffle(self._order)
         self._starts = list(range(0, count, config.batch_size))
         if count > 1 and count % config.batch_size == 1:
             self._starts.pop()  # batch norm has no statistics of a single row
@@ -327,9 +441,13 @@ class _Batches(Sequence[Batch]):
             rows = chosen
             offsets, answers = self._index.gather(rows)
         entities, relations = self._index.queries(rows)
+        self._index.release()
         queries = Queries(torch.from_numpy(entities), torch.from_numpy(relations))
         place = Place(self._seed, self._epoch, number)
-        return Batch(queries, torch.from_numpy(offsets), torch.from_numpy(answers.astype(np.int64)), place)
+        answers = answers.astype(np.int64)
+        draws_from = self._negatives
+        candidates = None if draws_from is None else draws_from.candidates(relations, answers, place)
+        return Batch(queries, torch.from_numpy(offsets), torch.from_numpy(answers), place, candidates)
 
 
 class _WithGradient(torch.autograd.Function):

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from corollary.graph.folder import Graph
+from corollary.learners.row_storage import RowStorage
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,23 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Candidates:
+    """Entities that stand for all of them in one batch of sampled training (see `negatives`)."""
+
+    ids: Int[Tensor, " candidates"]
+    """Ascending, each once; all answers of the batch are among them."""
+    counts: Float[Tensor, "groups candidates"]
+    """Entities that each stands for, by group of queries; 0: it is no candidate there."""
+    group_of: Int[Tensor, " queries"]
+    answers: Int[Tensor, " answers"]
+    """The batch's answers, as places in `ids`."""
+
+    def to(self, device: torch.device | str) -> "Candidates":
+        parts = (self.ids, self.counts, self.group_of, self.answers)
+        return Candidates(*(part.to(device) for part in parts))
+
+
+@dataclass(frozen=True)
 class Batch:
     """Queries with their true answers as CSR: those of query i are `answers[offsets[i]:offsets[i + 1]]`."""
 
@@ -45,17 +63,21 @@ class Batch:
     offsets: Int[Tensor, " bounds"]
     answers: Int[Tensor, " answers"]
     place: Place
+    candidates: Candidates | None = None
+    """Of sampled training alone."""
 
     def __len__(self) -> int:
         return len(self.queries)
 
     def to(self, device: torch.device | str) -> "Batch":
-        return Batch(self.queries.to(device), self.offsets.to(device), self.answers.to(device), self.place)
+        candidates = self.candidates and self.candidates.to(device)
+        queries, offsets = self.queries.to(device), self.offsets.to(device)
+        return Batch(queries, offsets, self.answers.to(device), self.place, candidates)
 
 
 @runtime_checkable
 class UpdateRule(Protocol):
-    """An optimiser as a function of one block: element by element, so a table can be updated block by block."""
+    """An optimiser as a function of one block: row by row, so a table can be updated by blocks or by single rows."""
 
     def state(self, weight: Tensor) -> dict[str, Tensor]:
         """Fresh state for one parameter or one block."""
@@ -81,8 +103,8 @@ class Scorer(Protocol):
         """What all entity blocks share for these queries (for ConvE the encoder's output), computed once."""
         ...
 
-    def scores(self, prepared: Any, rows: slice) -> Float[Tensor, "queries rows"]:
-        """Scores of the entities in `rows`. The same call gives the same bytes."""
+    def scores(self, prepared: Any, rows: slice, out: Tensor | None = None) -> Float[Tensor, "queries rows"]:
+        """Scores of the entities in `rows`, written into `out` where it is given. The same call gives the same bytes."""
         ...
 
 
@@ -105,6 +127,10 @@ class Learner(Scorer, Protocol):
         """Mean loss of the batch, times `share`. Call `backward()` on it once, without a factor."""
         ...
 
+    def release(self) -> None:
+        """Free the buffers that are kept between steps; the next step makes them anew."""
+        ...
+
     def losses(self, batch: Batch) -> Float[Tensor, " queries"]:
         """One loss a query, differentiable as usual: for attribution and tests."""
         ...
@@ -124,11 +150,24 @@ class Table(Protocol):
 
     num_rows: int
     block_rows: int
+    sampled: bool
+    """A loss names the rows that it reads; only those have a gradient and are updated."""
     parts: dict[str, Tensor]
+    storage: RowStorage
 
-    def prepare_training(self, rule: UpdateRule) -> None: ...
+    def block_slices(self) -> list[slice]:
+        """The fixed blocks in order."""
+        ...
+
+    def prepare_training(self, rule: UpdateRule, *, in_sweep: bool = False) -> None:
+        """Allocate the optimiser's state; `in_sweep` where blocks may be updated while the loss goes over them."""
+        ...
+
+    def begin_step(self, *, step: int, lr: float) -> None: ...
 
     def squared_gradient_norm(self) -> Float[Tensor, ""]: ...
+
+    def forget_gradient(self) -> None: ...
 
     def update(self, rule: UpdateRule, *, step: int, lr: float, factor: Tensor | None = None) -> None: ...
 

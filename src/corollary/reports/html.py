@@ -77,7 +77,7 @@ def write_report(run: RunFolder) -> Path:
 def render(run: RunFolder) -> str:
     """The text of the page."""
     config, metrics = run.config, run.metrics()
-    evaluation, predictions = (read(run.path / name) for name in ("evaluation.json", "predictions.json"))
+    evaluation, predictions = (run.find_json(name) for name in ("evaluation.json", "predictions.json"))
     graph = read(run.path / str(dig(config, "graph", "path") or ".") / "graph.json")
     examples = _predictions(predictions)
     return _template().render(
@@ -139,8 +139,9 @@ def _conditions(evaluation: Any, *, intervals: bool) -> str:
     """What the figures are of, in words."""
     split, ties = str(dig(evaluation, "split")), str(dig(evaluation, "ties"))
     rule = dig(evaluation, "filter")
+    asked = "head and for its tail" if dig(evaluation, "figures", "sides", "head") else "tail alone"
     text = (
-        f"{plural(finite(evaluation, 'num_triples'), split + ' triple')}, each asked for its head and for its tail "
+        f"{plural(finite(evaluation, 'num_triples'), split + ' triple')}, each asked for its {asked} "
         f"among all entities; {_FILTERS.get(rule, f'filter {rule}')}; "
         f"of equal scores the {_PLACES.get(ties, ties)} place counts. "
         "MRR is the mean of 1/rank, hits@k the share of ranks up to k."
@@ -175,13 +176,15 @@ def _learning(config: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -
     if not metrics:
         return None
     unit = "nats" if dig(config, "model", "loss") in _IN_NATS else ""
+    if _loss(metrics) == "sampled_loss":
+        unit = f"{unit}, sampled negatives" if unit else "sampled negatives"
     metric = str(dig(config, "evaluation", "metric") or "mrr")
     curves = {
         name: curve
         for key, name in (("valid", "weights"), ("valid_average", "their average"))
         if (curve := series(metrics, key, metric))[0]
     }
-    loss, rate = series(metrics, "loss"), series(metrics, "learning_rate")
+    loss, rate = series(metrics, _loss(metrics)), series(metrics, "learning_rate")
     drawn = [
         plots.loss_curve(*loss, unit=unit) if loss[0] else None,
         plots.validation_curve(curves, metric=_metric(metric)) if curves else None,
@@ -191,6 +194,11 @@ def _learning(config: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -
         "plots": [Markup(plot) for plot in drawn if plot],
         "facts": _progress(config, metrics, metric, curves),
     }
+
+
+def _loss(metrics: Sequence[Mapping[str, Any]]) -> str:
+    """Its name in `metrics.jsonl`: an estimate from sampled negatives has another one."""
+    return "sampled_loss" if "sampled_loss" in metrics[0] else "loss"
 
 
 def _progress(
@@ -209,8 +217,10 @@ def _progress(
     for name, key in (("time training", "seconds"), ("time validating", "validation_seconds")):
         if seconds := sum(series(metrics, key)[1]):
             facts.append((name, duration(seconds)))
-    if losses := series(metrics, "loss")[1]:
-        facts.append(("loss, first and last epoch", f"{losses[0]:.3f}, {losses[-1]:.3f}"))
+    if losses := series(metrics, name := _loss(metrics))[1]:
+        facts.append(
+            (f"{name.replace('_', ' ')}, first and last epoch", f"{losses[0]:.3f}, {losses[-1]:.3f}")
+        )
     if curves:
         best = {name: plots.best_point(*curve) for name, curve in curves.items()}
         name, (epoch, value) = min(best.items(), key=lambda item: (-item[1][1], item[1][0]))
@@ -245,7 +255,7 @@ def _relations(evaluation: Any) -> dict[str, Any] | None:
     rows: list[dict[str, Any]] = [
         {
             "name": name,
-            "triples": int(finite(sides.get("both"), "num_rankings") or 0) // 2,
+            "triples": int(max(finite(sides.get(side), "num_rankings") or 0 for side in ("head", "tail"))),
             "sides": [
                 {"mrr": figure_of(sides.get(side), "mrr"), "hits": figure_of(sides.get(side), "hits@10")}
                 for side in ("both", "tail", "head")

@@ -1,14 +1,15 @@
 """The whole configuration of a run, as it stands in `config.json` and in a recipe."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import NonNegativeInt, PositiveInt, model_validator
 
 from corollary.config import Config
 from corollary.evaluation.metrics import Ties
 from corollary.learners.conve import ConvEConfig
 from corollary.training.loop import TrainingConfig
+from corollary.training.tracking import TrackingConfig
 
 
 class EvaluationConfig(Config):
@@ -29,6 +30,19 @@ class EvaluationConfig(Config):
     """Bootstrap resamples behind the intervals; 0: no intervals."""
 
 
+class OptimizationConfig(Config):
+    """Ways to save memory and time. But for precision none of them changes a result."""
+
+    use_mixed_precision: bool = False
+    """Make matrix products in the 16-bit type that is right for the device; which one is said."""
+    precision: Literal["fp32", "bf16", "fp16"] | None = None
+    """That type by name (fp16 on CUDA only). Not set: fp32, or with use_mixed_precision what is right."""
+    use_gradient_checkpointing: bool = False
+    """Make the convolution's feature maps again in backward; without it only where the memory limit asks for it."""
+    enable_memory_cleanup: bool = True
+    """Free the buffers of training before the validation triples are ranked."""
+
+
 class RunConfig(Config):
     """Everything that decides a run, but for the graph."""
 
@@ -40,7 +54,18 @@ class RunConfig(Config):
     """Resident memory of the whole process, such as 4GiB; refused before any work where the plan does not fit."""
     model: ConvEConfig = ConvEConfig()
     training: TrainingConfig = TrainingConfig()
+    optimizations: OptimizationConfig = OptimizationConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    tracking: TrackingConfig = TrackingConfig()
+
+    @model_validator(mode="after")
+    def average_goes_over_all_rows(self) -> Self:
+        if self.model.negatives.sampled and self.training.average_decay is not None:
+            raise ValueError(
+                f"training.average_decay = {self.training.average_decay} goes over the whole table after every step, "
+                f"and model.negatives.name = {self.model.negatives.name} touches a few rows of it: leave one of them out"
+            )
+        return self
 
 
 def from_record(table: Mapping[str, Any]) -> dict[str, Any]:

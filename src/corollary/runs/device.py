@@ -7,14 +7,15 @@ from typing import Any
 
 import numba
 import torch
-from lightning_fabric import Fabric
 
 from corollary.errors import ConfigError
+from corollary.losses.workspace import Precision
 from corollary.messages import Say
+from corollary.runs.config import OptimizationConfig
 
 
-def choose_device(name: str, say: Say) -> Fabric:
-    """Fabric on one device. `auto` is CUDA where there is one, else the CPU; MPS only by name."""
+def choose_device(name: str, say: Say) -> torch.device:
+    """The device of a run. `auto` is CUDA where there is one, else the CPU; MPS only by name."""
     kind, _, number = name.partition(":")
     if kind not in ("auto", "cpu", "cuda", "mps") or (number and not number.isdigit()):
         raise ConfigError(f"device {name!r} is not known: use auto, cpu, cuda, cuda:0 or mps")
@@ -36,7 +37,31 @@ def choose_device(name: str, say: Say) -> Fabric:
         else torch_name(kind, int(number or 0))
     )
     say(f"device: {kind} ({what})")
-    return Fabric(accelerator=kind, devices=[int(number)] if number else 1)
+    return torch.device(kind, int(number or 0)) if kind == "cuda" else torch.device(kind)
+
+
+def choose_precision(config: OptimizationConfig, device: torch.device, say: Say) -> Precision:
+    """The type of the factors of matrix products in training. Raises `ConfigError` where the device cannot do it."""
+    if config.precision == "fp16" and device.type != "cuda":
+        raise ConfigError(f"precision fp16 is for CUDA alone; on {device.type} use bf16 or fp32")
+    half = _bf16_products(device)
+    if config.precision is not None:
+        if config.precision == "bf16" and not half:
+            raise ConfigError(f"this {device.type} device has no fast bf16 products: use fp32")
+        chosen: Precision = config.precision
+    elif not config.use_mixed_precision:
+        return "fp32"
+    else:
+        chosen = "bf16" if half else "fp16" if device.type == "cuda" else "fp32"
+    reason = "" if chosen != "fp32" else ", for this device has no fast 16-bit products"
+    say(f"precision: {chosen}{reason}")
+    return chosen
+
+
+def _bf16_products(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def settle_threads() -> None:
@@ -66,11 +91,11 @@ def cpu_kind() -> str:
     return platform.processor() or platform.machine()
 
 
-def machine(fabric: Fabric) -> dict[str, Any]:
+def machine(device: torch.device) -> dict[str, Any]:
     """What the bytes of a result depend on besides the configuration."""
-    packages = ("corollary", "torch", "numpy", "numba", "duckdb", "lightning-fabric")
+    packages = ("corollary", "torch", "numpy", "numba", "duckdb")
     return {
-        "device_used": str(fabric.device),
+        "device_used": str(device),
         "processor": cpu_kind(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),

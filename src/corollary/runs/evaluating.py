@@ -16,7 +16,7 @@ def evaluate(
     candidates: Literal["types"] | None = None,
     ranks_path: Path | None = None,
 ) -> Evaluation:
-    """Exact filtered ranks of every triple of `split`, both sides.
+    """Exact filtered ranks of every triple of `split`, both sides, or the one that the model can be asked for.
 
     Those of `test` go to `evaluation.json`, where checkpoint and filter are the run's own.
 
@@ -28,10 +28,12 @@ def evaluate(
     Memory: one chunk of queries times one block of entities, whatever the number of triples.
     """
     config = run.config
+    run.graph.verify()
     result = rank_split(
         run.model,
         run.graph,
         split,
+        side=None if config.model.sides == "both" else config.model.sides,
         filter=filter or config.evaluation.filter,
         chunk=run.folder.config["plan"]["evaluation_chunk"],
         block_rows=config.model.block_rows,

@@ -110,6 +110,7 @@ def predict(run: Run, questions: Sequence[Question], *, k: int = 10, new_only: b
     Memory: one chunk of questions times one block of entities. Raises `UnknownName` with the nearest name.
     """
     graph, model = run.graph, run.model
+    _check_sides(run, questions)
     asked = [_ids(run, question) for question in questions]
     entity, relation = (np.array(column, dtype=np.int64) for column in zip(*asked, strict=True))
     found = top_answers(
@@ -180,6 +181,16 @@ def read_questions(path: Path) -> list[Question]:
     if not questions:
         raise InputError(f"{path} holds no questions")
     return questions
+
+
+def _check_sides(run: Run, questions: Sequence[Question]) -> None:
+    """Raises `InputError` for a question about heads to a model that has no inverse relations."""
+    odd = next((q for q in questions if q.side == "head"), None)
+    if run.config.model.sides == "tail" and odd is not None:
+        raise InputError(
+            f"{f'{odd.where}: ' if odd.where else ''}{odd} asks for a head, and {run.path} was trained without inverse "
+            "relations: it predicts tails alone"
+        )
 
 
 def _ids(run: Run, question: Question) -> tuple[int, int]:

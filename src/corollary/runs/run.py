@@ -5,26 +5,41 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
+import torch
 from pydantic import ValidationError
 
+from corollary.budget import MIB, Budget, Plan, resident_bytes
 from corollary.errors import GraphDamaged, GraphError, GraphMismatch, RunDamaged
 from corollary.evaluation.metrics import Evaluation
 from corollary.graph.folder import Graph
 from corollary.learners import LEARNERS
 from corollary.learners.conve import ConvE
+from corollary.learners.row_storage import RowStorage
+from corollary.losses.workspace import Precision
 from corollary.records.run_folder import RunFolder
 from corollary.runs.config import RunConfig, from_record
 from corollary.runs.device import settle_threads
 from corollary.training import checkpoints
+
+VERIFIED_AT_ONCE = 256 * MIB
+"""Graphs whose checksums are compared whenever a run is opened: 0.3 seconds. Larger ones where they are trained on or
+evaluated with."""
 
 
 class Run:
     """A run folder with its graph. The model is loaded when it is first needed, from `best/`, else from `final/`."""
 
     def __init__(
-        self, folder: RunFolder, graph: Graph, *, checkpoint: str | None = None, device: str = "cpu"
+        self,
+        folder: RunFolder,
+        graph: Graph,
+        *,
+        checkpoint: str | None = None,
+        device: str = "cpu",
+        memory_limit: str | int | None = None,
     ) -> None:
         self.folder, self.graph, self.device, self._checkpoint = folder, graph, device, checkpoint
+        self._memory_limit = memory_limit
 
     @classmethod
     def open(
@@ -34,6 +49,7 @@ class Run:
         graph: str | Path | None = None,
         checkpoint: str | None = None,
         device: str = "cpu",
+        memory_limit: str | int | None = None,
     ) -> Self:
         """Open a run.
 
@@ -41,6 +57,8 @@ class Run:
             graph: the graph folder, where it is no longer where the run was trained.
             checkpoint: `best`, `final` or `epoch-0003`.
             device: where the model is put: cpu, cuda, cuda:1, mps.
+            memory_limit: most resident memory while scoring, such as 1GiB; not given: the run's own. Where the entity
+                table does not fit it is mapped from a file.
 
         Raises `GraphMismatch` where the graph is another one than the run was trained on.
         """
@@ -60,7 +78,8 @@ class Run:
                 f"{opened.path} (fingerprint {opened.fingerprint[:12]}) is not the graph that {path} was trained on "
                 f"({recorded['name']}, {recorded['fingerprint'][:12]}): name the right one with --graph"
             )
-        return cls(folder, opened, checkpoint=checkpoint, device=device)
+        opened.verify(most=VERIFIED_AT_ONCE)
+        return cls(folder, opened, checkpoint=checkpoint, device=device, memory_limit=memory_limit)
 
     @property
     def path(self) -> Path:
@@ -90,22 +109,45 @@ class Run:
 
     @cached_property
     def model(self) -> ConvE:
-        """The learner in evaluation mode."""
+        """The learner in evaluation mode. Raises `PlanDoesNotFit` where it cannot be had within the memory limit."""
         settle_threads()
-        learner = build_learner(self.config, self.graph, device=self.device)
+        plan = Plan.model_validate(self.folder.config["plan"])
+        limit = self._memory_limit or self.config.memory_limit
+        if not self.device.startswith("cuda"):
+            budget = Budget.parse(limit)
+            plan = ConvE.plan_scoring(self.config.model, self.graph.size, budget, held=resident_bytes())
+            plan.check(f"scoring with {self.path}")
+        learner = build_learner(self.config, self.graph, device=self.device, plan=plan, folder=self.path)
         checkpoints.load(self.folder.finished_checkpoint(self.checkpoint), learner)
         return learner.eval()
 
 
-def build_learner(config: RunConfig, graph: Graph, *, device: str = "cpu") -> ConvE:
-    """A fresh learner for a graph, its weights a function of the seed."""
+def build_learner(
+    config: RunConfig,
+    graph: Graph,
+    *,
+    device: torch.device | str = "cpu",
+    plan: Plan | None = None,
+    folder: Path | None = None,
+    precision: Precision = "fp32",
+) -> ConvE:
+    """A fresh learner for a graph, its weights a function of the seed.
+
+    Args:
+        plan: says where the entity table lives and whether feature maps are made again; on the device, no, without.
+        folder: where mapped files go, for a table that lives on disk.
+    """
     kind, _ = LEARNERS["conve"]
+    living = plan.table if plan is not None else "device"
     return kind(
         config.model,
         num_entities=graph.num_entities,
         num_relations=graph.num_relations,
         seed=config.seed,
         device=device,
+        storage=RowStorage(device, living, folder if living == "disk" else None),
+        precision=precision,
+        recompute=plan is not None and plan.recompute,
     )
 
 

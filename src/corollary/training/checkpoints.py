@@ -10,23 +10,25 @@ Row files hold whole blocks of the table, so nothing in them depends on how many
 """
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from corollary.errors import RunDamaged
+from corollary.errors import RunDamaged, StorageError
+from corollary.learners.planning import ROW_FILE_BLOCKS
 from corollary.learners.protocol import Learner
+from corollary.records.sealing import sealed, unsealed
 from corollary.storage import new_folder, remove_folder, sha256
 from corollary.training.averaging import Average, tensors
 
 FORMAT = 1
-BLOCKS_PER_FILE = 16
 _TABLE = "entities."
 States = dict[str, dict[str, Tensor]]
 
@@ -58,35 +60,78 @@ def save(
     average: Average | None,
     replace: bool = False,
 ) -> None:
-    """Write one checkpoint as a whole. Without `states` and `average` it serves inference and influence only."""
-    with new_folder(path, replace=replace) as folder:
-        for name, values in _contents(learner, states, average):
-            save_file({key: value.contiguous() for key, value in values.items()}, folder / name)
-        files = {file.name: sha256(file) for file in sorted(folder.iterdir())}
-        manifest = Manifest(format=FORMAT, files=files, **position)
-        (folder / "manifest.json").write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    """Write one checkpoint as a whole. Without `states` and `average` it serves inference and influence only.
+
+    Raises `StorageError` where the disk refuses it; what stood at `path` is still there.
+    """
+    try:
+        with new_folder(path, replace=replace) as folder:
+            for name, values in _contents(learner, states, average):
+                save_file({key: value.contiguous() for key, value in values.items()}, folder / name)
+            files = {file.name: sha256(file) for file in sorted(folder.iterdir())}
+            _write_manifest(folder, Manifest(format=FORMAT, files=files, **position))
+    except StorageError as error:
+        needed = sum(
+            value.numel() * value.element_size()
+            for _, values in _contents(learner, states, average)
+            for value in values.values()
+        )
+        free = shutil.disk_usage(path.parent).free
+        raise StorageError(
+            f"{error} (the checkpoint takes {needed:,} bytes, and {free:,} are free)"
+        ) from error
 
 
 def read_manifest(path: Path) -> Manifest:
-    """The manifest of a checkpoint. Raises `RunDamaged`."""
+    """The manifest of a checkpoint. Raises `RunDamaged`, also where a number in it has changed."""
+    file, remedy = path / "manifest.json", "use another checkpoint"
     try:
-        manifest = Manifest.model_validate_json((path / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValidationError, UnicodeDecodeError):
-        raise RunDamaged(f"{path / 'manifest.json'} is missing or damaged: use another checkpoint") from None
+        manifest = Manifest.model_validate(unsealed(json.loads(file.read_bytes()), str(file), remedy))
+    except (OSError, ValueError, RunDamaged):
+        raise RunDamaged(f"{file} is missing or damaged: {remedy}") from None
     if manifest.format != FORMAT:
         raise RunDamaged(f"{path} has checkpoint format {manifest.format}; this version reads {FORMAT}")
     return manifest
 
 
-@torch.no_grad()
+def _write_manifest(folder: Path, manifest: Manifest) -> None:
+    text = json.dumps(sealed(manifest.model_dump(mode="json")), indent=1)
+    (folder / "manifest.json").write_text(text + "\n", encoding="utf-8")
+    mode = (folder / "manifest.json").stat().st_mode
+    for name in manifest.files:
+        (folder / name).chmod(mode)  # safetensors lets nobody but the owner read what it writes
+
+
 def load(
     path: Path, learner: Learner, *, states: States | None = None, average: Average | None = None
 ) -> Manifest:
     """Put a checkpoint into a learner, and into optimiser states and an average where given.
 
-    Raises `RunDamaged` naming the file that is missing, changed, or does not fit the learner; nothing is loaded
-    before every checksum has been compared.
+    A checkpoint that is replaced by a training meanwhile is read again. Raises `RunDamaged` naming the file that is
+    missing, changed, or does not fit the learner; nothing is loaded before every checksum has been compared.
     """
+    while True:
+        before = _identity(path)
+        try:
+            manifest = _load(path, learner, states, average)
+        except RunDamaged:
+            if _identity(path) in (None, before):
+                raise
+            continue
+        if _identity(path) in (None, before):
+            return manifest
+
+
+def _identity(path: Path) -> int | None:
+    """Tells one folder from another that takes its name."""
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None
+
+
+@torch.no_grad()
+def _load(path: Path, learner: Learner, states: States | None, average: Average | None) -> Manifest:
     manifest = read_manifest(path)
     for name, checksum in manifest.files.items():
         if not (path / name).is_file() or sha256(path / name) != checksum:
@@ -111,14 +156,18 @@ def _contents(
         )
     if average is not None:
         yield "average.safetensors", {n: t for n, t in average.values.items() if not n.startswith(_TABLE)}
-    step = BLOCKS_PER_FILE * table.block_rows
+    step = ROW_FILE_BLOCKS * table.block_rows
     for start in range(0, table.num_rows, step):
         rows, name = slice(start, start + step), f"entities-{start:07d}.safetensors"
-        yield name, {part: values[rows] for part, values in table.parts.items()}
+        view = table.storage.view
+        yield name, {part: view(values, rows) for part, values in table.parts.items()}
         if states is not None:
-            yield f"optimizer-{name}", {moment: values[rows] for moment, values in table.moments.items()}
+            yield (
+                f"optimizer-{name}",
+                {moment: view(values, rows) for moment, values in table.moments.items()},
+            )
         if average is not None:
-            yield f"average-{name}", {part: average.values[_TABLE + part][rows] for part in table.parts}
+            yield f"average-{name}", {part: view(average.values[_TABLE + part], rows) for part in table.parts}
 
 
 def prune(checkpoints: list[Path], *, keep: int, keep_every: int | None, keep_optimizer: bool) -> None:
@@ -152,7 +201,7 @@ def _strip(path: Path, manifest: Manifest, *, keep_optimizer: bool) -> None:
     with new_folder(path, replace=True) as folder:
         for name in files:
             (folder / name).hardlink_to(path / name)
-        (folder / "manifest.json").write_text(smaller.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        _write_manifest(folder, smaller)
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from lightning_fabric import Fabric
 from pydantic import BaseModel, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from corollary.budget import peak_bytes, resident_bytes
@@ -24,8 +23,10 @@ from corollary.learners.protocol import Batch, Learner
 from corollary.records.run_folder import RunFolder
 from corollary.training import checkpoints
 from corollary.training.averaging import Average
-from corollary.training.optimizers import OptimizerConfig, Rule
+from corollary.training.cleanup import release_memory
+from corollary.training.optimizers import OptimizerConfig, Rule, table_rule
 from corollary.training.prefetch import prefetch
+from corollary.training.scaling import LossScale
 from corollary.training.schedules import Progress, ScheduleConfig
 
 KEPT_FOR_RESUMING = 5
@@ -74,6 +75,8 @@ class LoopState(BaseModel):
     seconds: float = 0.0
     """Of the epoch under way."""
     progress: Progress = Progress()
+    loss_scale: LossScale | None = None
+    """Of fp16 alone."""
 
 
 class TrainingResult(BaseModel):
@@ -123,38 +126,46 @@ class Loop:
         run: RunFolder,
         *,
         seed: int,
-        fabric: Fabric,
+        device: torch.device,
+        loss_scale: LossScale | None = None,
+        cleanup: bool = True,
         validate: Callable[[], Mapping[str, float]] | None = None,
         metric: str = "mrr",
         planned_bytes: int,
         observer: Observer | None = None,
     ) -> None:
         self.learner, self.graph, self.config, self.run, self.seed = learner, graph, config, run, seed
-        self.fabric, self.validate, self.metric = fabric, validate, metric
+        self.device, self.cleanup, self.validate, self.metric = device, cleanup, validate, metric
         self.planned_bytes = planned_bytes
         self.observer: Observer = observer or Silent()
         self.rule = Rule(config.optimizer)
-        self.learner.entities.prepare_training(self.rule)
+        self.table_rule = table_rule(config.optimizer, sampled=learner.entities.sampled)
+        whole_gradient = config.accumulation > 1 or config.clip_norm is not None or loss_scale is not None
+        self.learner.entities.prepare_training(self.table_rule, in_sweep=not whole_gradient)
         self.moments = {name: self.rule.state(value.detach()) for name, value in learner.named_parameters()}
         self.average = Average(learner, config.average_decay) if config.average_decay else None
-        self.state = LoopState()
+        self.state = LoopState(loss_scale=loss_scale)
         self._last_save = time.monotonic()
 
-    def resume(self) -> None:
-        """Continue from the newest checkpoint that is whole; none means from the start."""
-        damaged: RunDamaged | None = None
+    def resume(self) -> list[str]:
+        """Continue from the newest checkpoint that is whole; none means from the start.
+
+        Returns what is wrong with newer ones, which are passed over; raises it where no checkpoint is whole.
+        """
+        damaged: list[RunDamaged] = []
         for path in reversed(self.run.epoch_checkpoints()):
             try:
                 manifest = checkpoints.load(path, self.learner, states=self.moments, average=self.average)
             except RunDamaged as error:
-                damaged = damaged or error
+                damaged.append(error)
                 continue
             self.state = LoopState.model_validate(manifest.loop)
             break
         else:
-            if damaged is not None:
-                raise damaged
+            if damaged:
+                raise damaged[0]
         self.run.keep_metrics(self.state.epoch)
+        return [str(error) for error in damaged]
 
     def train(self) -> TrainingResult:
         """Run to the last epoch, or until validation stops improving.
@@ -219,10 +230,13 @@ class Loop:
     def _update(self, batches: list[Batch], lr: float) -> tuple[int, float]:
         """One optimiser step; number of queries and mean loss."""
         state, total = self.state, 0.0
+        scale = state.loss_scale.scale if state.loss_scale is not None else 1.0
+        table_lr = lr * self.config.optimizer.table_lr_factor
+        self.learner.entities.begin_step(step=state.updates + 1, lr=table_lr)
         for batch in batches:
-            loss = self.learner.loss(batch.to(self.fabric.device), share=1 / len(batches))
+            loss = self.learner.loss(batch.to(self.device), share=scale / len(batches))
             loss.backward()
-            total += loss.item()
+            total += loss.item() / scale
         if not torch.isfinite(torch.tensor(total)):
             last = self.run.epoch_checkpoints()
             where = f"the last good checkpoint is {last[-1]}" if last else "no checkpoint was made yet"
@@ -230,9 +244,15 @@ class Loop:
                 f"epoch {state.epoch + 1}, step {state.step + 1}: the loss is {total}; {where}. A smaller learning "
                 f"rate (now {lr:g}), --set training.clip_norm=1 or a warm-up usually helps."
             )
+        queries, factor = sum(len(batch) for batch in batches), self._factor(scale)
+        if state.loss_scale is not None:
+            finite = factor is not None and bool(factor.isfinite())
+            state.loss_scale.note(finite=finite)
+            if not finite:
+                self._forget_gradient()
+                return queries, total
         state.updates += 1
-        factor = self._clip()
-        self.learner.entities.update(self.rule, step=state.updates, lr=lr, factor=factor)
+        self.learner.entities.update(self.table_rule, step=state.updates, lr=table_lr, factor=factor)
         for name, parameter in self.learner.named_parameters():
             if parameter.grad is None:
                 continue
@@ -241,24 +261,33 @@ class Loop:
             parameter.grad = None
         if self.average is not None:
             self.average.update(self.learner, state.updates)
-        return sum(len(batch) for batch in batches), total
+        return queries, total
 
-    def _clip(self) -> torch.Tensor | None:
-        """The factor that brings the norm of the whole gradient down to `clip_norm`, or None."""
-        if self.config.clip_norm is None:
+    def _forget_gradient(self) -> None:
+        """A gradient that overflowed is not used."""
+        self.learner.entities.forget_gradient()
+        for _, parameter in self.learner.named_parameters():
+            parameter.grad = None
+
+    def _factor(self, scale: float) -> torch.Tensor | None:
+        """What the whole gradient is to be multiplied with: one over the loss scale (not finite where the gradient is
+        not), and what brings its norm down to `clip_norm`. None means one."""
+        if self.config.clip_norm is None and self.state.loss_scale is None:
             return None
         squares = self.learner.entities.squared_gradient_norm()
         for _, parameter in self.learner.named_parameters():
             if parameter.grad is not None:
                 squares = squares + parameter.grad.square().sum()
-        return (self.config.clip_norm / squares.sqrt().clamp(min=1e-12)).clamp(max=1.0)
+        norm = squares.sqrt() / scale
+        clipped = (self.config.clip_norm or torch.inf) / norm.clamp(min=1e-12)
+        return torch.where(norm.isfinite(), clipped.clamp(max=1.0) / scale, norm)
 
     def _finish_epoch(self, lr: float) -> None:
         state, config = self.state, self.config
         line: dict[str, Any] = {
             "epoch": state.epoch + 1,
             "updates": state.updates,
-            "loss": state.loss_sum / state.loss_count,
+            "sampled_loss" if self.learner.entities.sampled else "loss": state.loss_sum / state.loss_count,
             "learning_rate": lr,
             "seconds": round(state.seconds, 3),
         }
@@ -267,6 +296,9 @@ class Loop:
         last = state.epoch == config.epochs
         if self.validate is not None and (state.epoch % config.validate_every == 0 or last):
             started = time.monotonic()
+            if self.cleanup:
+                self.learner.release()
+                release_memory(self.device)
             line |= self._validate(lr)
             line["validation_seconds"] = round(time.monotonic() - started, 3)
         line |= {
@@ -311,17 +343,21 @@ class Loop:
             average=self.average,
             replace=True,
         )
+        self._prune()
+        self._last_save = time.monotonic()
+
+    def _prune(self) -> None:
         checkpoints.prune(
             self.run.epoch_checkpoints(),
             keep=KEPT_FOR_RESUMING,
             keep_every=self.config.checkpoint_frequency,
             keep_optimizer=self.config.keep_optimizer,
         )
-        self._last_save = time.monotonic()
 
     def _save_final(self) -> None:
         """The last weights, averaged where an average is kept."""
         self._save_weights(self.run.checkpoint("final"), self.config.lr, averaged=self.average is not None)
+        self._prune()  # a run that was killed after its last checkpoint has one too many
 
     def _position(self, lr: float) -> dict[str, Any]:
         state = self.state

@@ -212,12 +212,15 @@ def test_a_quote_out_of_place_is_named(reading, tmp_path: Path):
 
 
 def test_lines_are_found_again_though_some_were_left_out(reading, tmp_path: Path):
-    """A later check knows rows by their position among those kept; their lines are those of the file."""
+    """A later check knows rows by their position in the file; their lines are those of the file."""
     path = write(tmp_path / "t.txt", "head\trelation\ttail\n\na\tr\tb\nragged\n   \nb\tr\tc\n")
     skipping = Reading(reading.staging, reading.unpacked, "skip", lambda message: None)
     table = read_table(skipping, path, triple_layout(path))
     assert table.count == 2
-    assert table.lines([0, 1]) == {0: (3, "a\tr\tb"), 1: (6, "b\tr\tc")}
+    assert table.size == 5
+    positions = reading.connection.execute("SELECT position FROM incoming").fetchall()
+    assert positions == [(1,), (4,)]
+    assert table.lines([1, 4]) == {1: (3, "a\tr\tb"), 4: (6, "b\tr\tc")}
     rejects = reading.connection.execute(
         "SELECT line, text FROM rejects WHERE file = ?", [str(path)]
     ).fetchall()

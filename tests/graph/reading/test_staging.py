@@ -1,13 +1,14 @@
 """The database behind an import: it leaves nothing, and what it says becomes a message with a remedy."""
 
+import re
 from pathlib import Path
 
 import duckdb
 import pytest
 
-from corollary.budget import MIB
+from corollary.budget import MIB, Budget, parse_bytes, resident_bytes
 from corollary.errors import PlanDoesNotFit, StorageError
-from corollary.graph.reading.staging import Staging, count_rows
+from corollary.graph.reading.staging import A_THREAD, BESIDE, SHARE, SMALLEST, Staging, count_rows
 
 
 def test_it_starts_with_empty_tables_and_leaves_nothing(tmp_path: Path):
@@ -50,12 +51,53 @@ def test_work_that_does_not_fit_its_share_is_stopped(tmp_path: Path):
         ).fetchall()
 
 
-def test_a_share_that_is_too_small_is_refused(tmp_path: Path):
-    """Before any work."""
-    with pytest.raises(
-        PlanDoesNotFit, match=r"needs at least 64.0 MiB .* and 10.0 MiB are left of the memory limit"
-    ):
-        Staging(tmp_path, 10 * MIB)
+def test_a_budget_that_is_too_small_is_refused(tmp_path: Path):
+    """Before any work, with every part and their sum."""
+    with pytest.raises(PlanDoesNotFit) as caught:
+        Staging.within(tmp_path, Budget(limit=100 * MIB), "reading it")
+    message = str(caught.value)
+    assert message.startswith("reading it needs at least ")
+    total, process, lines, database = (
+        float(text) for text in re.findall(r"[0-9]+\.[0-9]", message.replace("100.0", ""))
+    )
+    assert total == pytest.approx(process + lines + database, abs=0.2)
+    assert message.endswith("(MiB). Raise --memory-limit.")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_budget_is_shared_out(tmp_path: Path):
+    """DuckDB gets what is left beside the process and beside what it takes outside its limit, by thread."""
+    free = 1000 * MIB
+    with Staging.within(tmp_path, Budget(limit=resident_bytes() + free), "reading") as staging:
+        row = staging.connection.execute(
+            "SELECT current_setting('memory_limit'), current_setting('threads')"
+        ).fetchone()
+    assert row is not None
+    share, threads = parse_bytes(row[0]), row[1]
+    assert 1 <= threads <= free // (A_THREAD + SMALLEST)
+    assert share == pytest.approx(SHARE * (free - BESIDE - threads * A_THREAD), abs=16 * MIB)
+
+
+def test_a_large_statement_is_tried_again_with_one_thread(tmp_path: Path):
+    """Where that gets through nothing is said; the settings are as before."""
+    with Staging(tmp_path, 100 * MIB, threads=2) as staging:
+        real, tried = staging.connection, []
+
+        class Failing:
+            def execute(self, query, values=None):
+                if query == "LARGE":
+                    tried.append(real.execute("SELECT current_setting('threads')").fetchone())
+                    if len(tried) == 1:
+                        raise duckdb.OutOfMemoryException("no")
+                    return None
+                return real.execute(query, values)
+
+        staging.connection = Failing()
+        staging.execute_large("LARGE")
+        staging.connection = real
+        assert tried == [(2,), (1,)]
+        settings = real.execute("SELECT current_setting('threads'), current_setting('disabled_optimizers')")
+        assert settings.fetchone() == (2, "")
 
 
 def test_a_place_that_cannot_be_written_is_said(tmp_path: Path):

@@ -1,6 +1,5 @@
 """A public dataset, by name, as a graph folder."""
 
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from corollary.graph.datasets.locating import LocatedDataset, locate
 from corollary.graph.folder import Graph
 from corollary.graph.importing import ImportConfig, import_graph
 from corollary.messages import Say, silent
+from corollary.storage import scratch_folder
 
 _KGX = ("subject", "predicate", "object")
 
@@ -28,9 +28,8 @@ def import_dataset(
         nodes = (found.nodes,) if found.nodes else ()
         splits = {split: (path,) for split, path in found.splits.items()}
         return import_graph(output, ImportConfig(**splits, nodes=nodes, name=name), budget=budget, say=say)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".partial-", dir=output.parent) as folder:
-        config = _as_kgx(found, Path(folder))
+    with scratch_folder(output, purpose="kgx") as folder:
+        config = _as_kgx(found, folder)
         return import_graph(output, config, budget=budget, say=say)
 
 

@@ -17,7 +17,6 @@ import os
 import subprocess
 import sys
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from corollary.errors import InputError, MissingExtra, UnknownName, unknown
 from corollary.graph.datasets.registry import DATASETS, Archive, Columns, Dataset
 from corollary.messages import Say, silent
-from corollary.storage import new_file, sha256
+from corollary.storage import new_file, scratch_folder, sha256
 
 if TYPE_CHECKING:
     import pandas
@@ -225,9 +224,8 @@ def _fetch(dataset: Dataset, cache: Path, data: Path | None, say: Say) -> None:
         raise MissingExtra(
             f"{dataset.name}: its archive is read with {package}: install it with 'pip install {package}'"
         )
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache, prefix=".partial-") as folder:
-        archives = [_download(dataset, archive, Path(folder), data, say) for archive in dataset.archives]
+    with scratch_folder(cache / "download") as folder:
+        archives = [_download(dataset, archive, folder, data, say) for archive in dataset.archives]
         try:
             parts = dataset.decode(archives)
         except (OSError, EOFError, ValueError, KeyError, IndexError, zlib.error, lzma.LZMAError) as error:

@@ -2,42 +2,19 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
-from jaxtyping import Int
 
-from corollary.budget import Budget, resident_bytes, show_bytes
-from corollary.errors import InputError, PlanDoesNotFit
-from corollary.graph.folder import SPLITS, Graph, write_graph
+from corollary.budget import Budget
+from corollary.errors import InputError
+from corollary.graph.folder import Graph, write_pieces
 from corollary.graph.joining import merge_duplicate_edges, merge_duplicate_nodes
+from corollary.graph.manifest import SPLITS
 from corollary.graph.reading.staging import Staging, count_rows, counted
+from corollary.graph.tables import TABLES, fetched
+from corollary.graph.writing import Edges
 from corollary.messages import Say
-
-_BYTES_A_TRIPLE, _BYTES_A_LABEL = 110, 400
-
-
-class _Coded(Sequence[str]):
-    """Texts of which there are few distinct ones: a code each."""
-
-    def __init__(self, texts: Sequence[str], codes: Int[np.ndarray, " n"]) -> None:
-        self._texts = texts
-        self._codes = codes
-
-    def __len__(self) -> int:
-        return len(self._codes)
-
-    @overload
-    def __getitem__(self, row: int) -> str: ...
-    @overload
-    def __getitem__(self, row: slice) -> "_Coded": ...
-    def __getitem__(self, row: int | slice) -> "str | _Coded":
-        if isinstance(row, slice):
-            return _Coded(self._texts, self._codes[row])
-        return self._texts[self._codes[row]]
-
-    def __iter__(self) -> Iterator[str]:
-        return (self._texts[code] for code in self._codes)
 
 
 def write_staged(
@@ -56,36 +33,30 @@ def write_staged(
     which they first appear, head before tail, then the nodes that have no edge; relations by first appearance.
     What is merged, and triples of valid or test that stand in train too, are counted in the notes; the latter stay.
 
-    Memory: about 110 bytes a triple and 400 a label (`PlanDoesNotFit` before they are used), when DuckDB is done.
+    The same staging tables give the same bytes, whatever memory and threads the database has. The staging tables are
+    used up, and the database is closed before the answers are sorted, so that its memory is free for that.
+
+    Memory: DuckDB's, under its limit, then at most 256 MiB or what the limit leaves. Disk: what `Staging` takes, then
+    32 bytes a triple for sorting.
     """
+    connection = staging.connection
     counts = _merge(staging, say) | _leaks(staging, say)
-    _number(staging)
-    _check_fit(staging, budget)
-    splits = [split for split in SPLITS if count_rows(staging.connection, f"edges WHERE split = '{split}'")]
+    splits = [split for split in SPLITS if count_rows(connection, f"edges WHERE split = '{split}'")]
     if "train" not in splits:
         raise InputError(f"{path}: there is no triple to train on: expected at least one in train")
-    texts = [
-        text
-        for (text,) in staging.connection.execute("SELECT DISTINCT source FROM edges ORDER BY 1").fetchall()
-    ]
-    rows = {split: _encoded(staging, split, texts) for split in splits}
-    nodes = _nodes(staging)
-    return write_graph(
+    _number(staging)
+    texts = _encode(staging)
+    _fill_rows(staging)
+    return write_pieces(
         path,
+        connection,
+        {split: _edges(staging, split, len(texts) > 0) for split in splits},
         name=name,
-        labels=nodes["label"],
-        relations=[
-            label for (label,) in staging.connection.execute("SELECT label FROM relations").fetchall()
-        ],
-        triples={split: triples for split, (triples, _) in rows.items()},
-        names=nodes["name"],
-        types=nodes["type"],
-        categories=nodes["categories"],
-        edge_sources={split: _Coded(texts, codes) for split, (_, codes) in rows.items()}
-        if texts != [""]
-        else None,
+        edge_sources=texts,
         sources=sources,
         notes={**(notes or {}), **counts},
+        budget=budget,
+        release=staging.close,
     )
 
 
@@ -132,49 +103,61 @@ def _number(staging: Staging) -> None:
             if given
             else f"SELECT label FROM (SELECT label, min(place) AS place FROM ({places[kind]}) GROUP BY label) ORDER BY place"
         )
-        staging.connection.execute(f"CREATE OR REPLACE TABLE {table} AS {order}")
+        staging.execute_large(f"CREATE OR REPLACE TABLE {table} AS {order}")
 
 
-def _check_fit(staging: Staging, budget: Budget) -> None:
-    """Raises `PlanDoesNotFit` where the arrays and labels of the graph folder exceed the memory limit."""
-    if budget.limit is None:
-        return
-    edges, labels = count_rows(staging.connection, "edges"), count_rows(staging.connection, "entities")
-    needed = resident_bytes() + _BYTES_A_TRIPLE * edges + _BYTES_A_LABEL * labels
-    if needed > budget.limit:
-        raise PlanDoesNotFit(
-            f"writing a graph of {labels:,} entities and {edges:,} triples needs about {show_bytes(needed)} and the "
-            f"limit is {show_bytes(budget.limit)}: raise --memory-limit, or cut the graph while it is read (by "
-            "predicates, categories or k-core)"
-        )
+def _encode(staging: Staging) -> list[str]:
+    """Table `coded` in the place of `edges`: ids of all triples, by split, in the order of reading.
+
+    Returns the names of the edges' sources by their codes; empty where no edge has a source.
+    """
+    connection = staging.connection
+    texts = [
+        text for (text,) in connection.execute("SELECT DISTINCT source FROM edges ORDER BY 1").fetchall()
+    ]
+    width = "INTEGER" if count_rows(connection, "entities") < 2**31 else "BIGINT"
+    staging.execute_large(
+        f"""CREATE OR REPLACE TABLE unsorted AS
+        SELECT ordinal, split, h.rowid::{width} AS h, r.rowid::INTEGER AS r, t.rowid::{width} AS t, s.code AS s
+        FROM edges JOIN relations AS r ON r.label = relation
+        JOIN (SELECT unnest($texts::VARCHAR[]) AS label, unnest(range(len($texts)))::INTEGER AS code) AS s
+        ON s.label = source
+        JOIN entities AS h ON h.label = head JOIN entities AS t ON t.label = tail""",
+        {"texts": texts},
+    )
+    lost = count_rows(connection, "edges") - count_rows(connection, "unsorted")
+    assert lost == 0, f"{lost} triples have labels without an id"
+    connection.execute("DROP TABLE edges")
+    staging.execute_large(
+        """CREATE OR REPLACE TABLE coded AS SELECT split, h, r, t, s FROM unsorted
+        ORDER BY list_position($splits, split), ordinal""",
+        {"splits": list(SPLITS)},
+    )
+    connection.execute("DROP TABLE unsorted")
+    return texts if texts != [""] else []
 
 
-def _encoded(
-    staging: Staging, split: str, texts: Sequence[str]
-) -> tuple[Int[np.ndarray, "n 3"], Int[np.ndarray, " n"]]:
-    """Ids of the triples of one split in the order of reading, and the code of each one's source in `texts`."""
-    integer = "INTEGER" if count_rows(staging.connection, "entities") < 2**31 else "BIGINT"
-    columns = staging.connection.execute(
-        f"""SELECT h.rowid::{integer} AS h, r.rowid::{integer} AS r, t.rowid::{integer} AS t,
-            (list_position($texts, source) - 1)::INTEGER AS s
-        FROM edges JOIN entities AS h ON h.label = head JOIN relations AS r ON r.label = relation
-        JOIN entities AS t ON t.label = tail WHERE split = $split ORDER BY ordinal""",
-        {"texts": list(texts), "split": split},
-    ).fetchnumpy()
-    triples = np.column_stack([columns[name] for name in "hrt"])
-    expected = count_rows(staging.connection, f"edges WHERE split = '{split}'")
-    assert len(triples) == expected, f"{expected - len(triples)} triples of {split} have labels without an id"
-    return triples, np.asarray(columns["s"])
+def _fill_rows(staging: Staging) -> None:
+    """The tables of `tables`, from what is known of the nodes; takes the place of `nodes`, `entities`, `relations`."""
+    connection = staging.connection
+    connection.execute(TABLES)
+    items = "array_to_string(list_transform(coalesce(categories, []), lambda item: to_json(item)), ', ')"
+    staging.execute_large(
+        f"""INSERT INTO entity_rows
+        SELECT entities.rowid AS id, label, coalesce(name, ''), coalesce(type, ''), '[' || {items} || ']'
+        FROM entities LEFT JOIN nodes USING (label) ORDER BY id"""
+    )
+    connection.execute("INSERT INTO relation_rows SELECT rowid, label FROM relations ORDER BY rowid")
+    for table in ("nodes", "entities", "relations"):
+        connection.execute(f"DROP TABLE {table}")
 
 
-def _nodes(staging: Staging) -> dict[str, list[Any]]:
-    """Label, name, type and categories of every entity, by id."""
-    columns: dict[str, list[Any]] = {}
-    for column, empty in (("label", None), ("name", "''"), ("type", "''"), ("categories", "[]::VARCHAR[]")):
-        if column == "label":
-            query = "SELECT label FROM entities ORDER BY rowid"
-        else:
-            query = f"""SELECT coalesce(nodes.{column}, {empty}) FROM entities LEFT JOIN nodes USING (label)
-            ORDER BY entities.rowid"""
-        columns[column] = [value for (value,) in staging.connection.execute(query).fetchall()]
-    return columns
+def _edges(staging: Staging, split: str, with_sources: bool) -> Iterator[Edges]:
+    """The triples of one split, some at a time."""
+    connection = staging.connection
+    before = [f"'{other}'" for other in SPLITS[: SPLITS.index(split)]]
+    start = count_rows(connection, f"coded WHERE split IN ({', '.join(before)})") if before else 0
+    stop = start + count_rows(connection, f"coded WHERE split = '{split}'")
+    for found in fetched(connection, "h, r, t, s", "coded", start, stop):
+        triples = np.column_stack([found[column] for column in "hrt"])
+        yield triples, found["s"] if with_sources else None

@@ -115,7 +115,7 @@ def check_labels(reading: Reading, kind: Kind, tables: Sequence[Table], path: Pa
 
 def _reject(reading: Reading, table: Table, reasons: Mapping[int, str]) -> None:
     """Raise for, or keep, those of some triples that came from one file."""
-    positions = [ordinal - table.start for ordinal in reasons if 0 <= ordinal - table.start < table.count]
+    positions = [ordinal - table.start for ordinal in reasons if 0 <= ordinal - table.start < table.size]
     bad = [
         BadLine(line, reasons[position + table.start], text)
         for position, (line, text) in sorted(table.lines(positions).items())
@@ -133,7 +133,7 @@ def _reject_elsewhere(
     elsewhere = [
         ordinal
         for ordinal in reasons
-        if not any(table.start <= ordinal < table.start + table.count for table in tables)
+        if not any(table.start <= ordinal < table.start + table.size for table in tables)
     ]
     for ordinal in elsewhere:
         row = reading.connection.execute(

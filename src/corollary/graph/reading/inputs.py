@@ -2,7 +2,7 @@
 
 Understood as a whole: the folders of PyKEEN (`pykeen`), LibKGE (`train.del`, `entity_ids.del`), OpenKE (`train2id.txt`,
 `entity2id.txt`), DGL-KE (`train.txt`, `entities.dict`), DRUM (`facts.txt` besides `train.txt`), plain `train.txt`,
-`valid.txt`, `test.txt` with or without id files, and KGX (`*nodes.tsv`, `*edges.jsonl`); packed or not.
+`valid.txt`, `test.txt` (or `.nt`) with or without id files, and KGX (`*nodes.tsv`, `*edges.jsonl`); packed or not.
 """
 
 import difflib
@@ -18,16 +18,17 @@ from corollary.graph.reading.pykeen import ENTITIES, RELATIONS, TRIPLES, factori
 
 _PACKING = re.compile(r"\.(gz|gzip|zst|zstd)$")
 _TABLE = r"\.(txt|tsv|csv)"
+_FACTS = r"\.(txt|tsv|csv|nt)"
 _TRIPLES: Sequence[tuple[str, Mapping[str, str], GivenAs | None]] = (
     ("an OpenKE dataset", {split: rf"{split}2id\.txt" for split in ("train", "valid", "test")}, "ids"),
     ("a LibKGE dataset", {split: rf"{split}\.del" for split in ("train", "valid", "test")}, "ids"),
     (
         "a dataset of labels",
         {
-            "facts": f"facts{_TABLE}",
-            "train": f"(train|training){_TABLE}",
-            "valid": f"(valid|validation|val|dev){_TABLE}",
-            "test": f"(test|testing){_TABLE}",
+            "facts": f"facts{_FACTS}",
+            "train": f"(train|training){_FACTS}",
+            "valid": f"(valid|validation|val|dev){_FACTS}",
+            "test": f"(test|testing){_FACTS}",
         },
         None,
     ),

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from corollary.errors import ConfigError, InputError, unknown
 from corollary.graph.reading.text_lines import lines_of
@@ -26,6 +27,28 @@ NODE_NAMES = {
     "type": {"type", "kind", "class", "node_type"},
 }
 _SAMPLE = 200  # lines looked at to guess a layout
+
+
+class Lines(Protocol):
+    """How the lines of a file become fields: in SQL, which only marks what is wrong, and in words, which say it."""
+
+    @property
+    def columns(self) -> tuple[str, ...]: ...
+    @property
+    def parts(self) -> tuple[str, ...]: ...
+    @property
+    def first_row(self) -> int: ...
+    @property
+    def header(self) -> bool: ...
+    @property
+    def count_line(self) -> bool: ...
+    @property
+    def blank(self) -> str: ...
+    @property
+    def control(self) -> str: ...
+    @property
+    def sql(self) -> str: ...
+    def problem(self, raw: bytes, optional: Collection[str] = ()) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -82,6 +105,11 @@ class Layout:
             WHEN regexp_full_match({line}, '(?:' || {one} || ')+') THEN
                 list_transform(regexp_extract_all({line}, {one}, 1),
                 lambda x: CASE WHEN starts_with(x, '"') THEN replace(x[2:-2], '""', '"') ELSE x END) END"""
+
+    @property
+    def blank(self) -> str:
+        """SQL for whether a line is passed over."""
+        return "trim(line) = ''"
 
     @property
     def control(self) -> str:

@@ -9,12 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
-import numpy as np
-from jaxtyping import Int
 
 from corollary.errors import InputError
 from corollary.graph.reading.archives import Unpacked
-from corollary.graph.reading.layouts import Layout, sample
+from corollary.graph.reading.layouts import Lines, sample
 from corollary.graph.reading.staging import Staging, counted, one_row
 from corollary.graph.reading.text_lines import OnError, bad_lines, insert_rows, keep_rejects, line_numbers
 from corollary.messages import Say
@@ -40,22 +38,21 @@ class Table:
     """A file that was read: where its rows went, so that their lines can be found again."""
 
     path: Path
-    layout: Layout
+    layout: Lines
     count: int
     """Rows that were kept."""
-    rows: Int[np.ndarray, " count"] | None
-    """The row in the file of each row that was kept; None where they follow each other behind the header."""
+    size: int
+    """Rows in the file, kept or not: a position is below it."""
     start: int = 0
-    """Ordinal of the first triple."""
+    """What a position in the file is counted from in the ordinals of `edges`."""
 
     def lines(self, positions: Collection[int]) -> dict[int, tuple[int, str]]:
-        """Line number and text of some of the kept rows, counted from 0."""
-        place = {i + self.layout.first_row if self.rows is None else int(self.rows[i]): i for i in positions}
-        found = line_numbers(self.path, list(place))
-        return {place[row]: (line, raw.decode(errors="replace")) for row, (line, raw) in found.items()}
+        """Line number and text of some rows."""
+        found = line_numbers(self.path, positions)
+        return {row: (line, raw.decode(errors="replace")) for row, (line, raw) in found.items()}
 
 
-def read_triples(reading: Reading, path: Path, layout: Layout, split: str) -> Table:
+def read_triples(reading: Reading, path: Path, layout: Lines, split: str) -> Table:
     """Append the triples of one file to the staging table `edges`, behind all that are there."""
     table = read_table(reading, path, layout, optional={"source"})
     (start,) = one_row(reading.connection, "SELECT coalesce(max(ordinal) + 1, 0) FROM edges")
@@ -65,10 +62,11 @@ def read_triples(reading: Reading, path: Path, layout: Layout, split: str) -> Ta
         FROM incoming""",
         [split],
     )
+    forget(reading.connection)
     return replace(table, start=start)
 
 
-def read_nodes(reading: Reading, path: Path, layout: Layout, *, only_known: bool) -> Table:
+def read_nodes(reading: Reading, path: Path, layout: Lines, *, only_known: bool) -> Table:
     """Append labels with their names and types to the staging table `nodes`.
 
     Args:
@@ -91,8 +89,8 @@ def read_nodes(reading: Reading, path: Path, layout: Layout, *, only_known: bool
     return table
 
 
-def read_table(reading: Reading, path: Path, layout: Layout, *, optional: Collection[str] = ()) -> Table:
-    """Read a file into the temporary view `incoming`: `position` from 0, and one text column a part.
+def read_table(reading: Reading, path: Path, layout: Lines, *, optional: Collection[str] = ()) -> Table:
+    """Read a file into the temporary view `incoming`: `position`, the row in the file, and one text column a part.
 
     The view lasts until the next file is read; its rows come in the order of the file.
 
@@ -103,7 +101,10 @@ def read_table(reading: Reading, path: Path, layout: Layout, *, optional: Collec
         optional: parts that may be empty.
     """
     connection = reading.connection
-    connection.execute("CREATE OR REPLACE TEMP TABLE raw_rows (blank BOOLEAN, bad BOOLEAN, fields VARCHAR[])")
+    forget(connection)
+    connection.execute(
+        "CREATE TEMP TABLE raw_rows (blank BOOLEAN, bad BOOLEAN, spaced BOOLEAN, fields VARCHAR[])"
+    )
     unreadable = insert_rows(
         connection, path, "raw_rows", _marked_rows(layout, optional), on_error=reading.on_error
     )
@@ -114,21 +115,26 @@ def read_table(reading: Reading, path: Path, layout: Layout, *, optional: Collec
     keep = f"NOT blank AND NOT bad AND rowid >= {first}"
     fields = ", ".join(f"fields[{i + 1}] AS {part}" for i, part in enumerate(layout.columns) if part != "-")
     connection.execute(
-        f"""CREATE OR REPLACE TEMP VIEW incoming AS
-        SELECT row_number() OVER () - 1 AS position, {fields} FROM raw_rows WHERE {keep}"""
+        f"CREATE TEMP VIEW incoming AS SELECT rowid AS position, {fields} FROM raw_rows WHERE {keep}"
     )
-    kept, total = one_row(connection, f"SELECT count(*) FILTER (WHERE {keep}), count(*) FROM raw_rows")
-    rows = None
-    if kept != total - layout.first_row:
-        query = f"SELECT rowid FROM raw_rows WHERE {keep} ORDER BY rowid"
-        rows = np.asarray(connection.execute(query).fetchnumpy()["rowid"], dtype=np.int64)
-    table = Table(path, layout, kept, rows)
+    kept, size, spaced, first_spaced = one_row(
+        connection,
+        f"""SELECT count(*) FILTER (WHERE {keep}), count(*), count(*) FILTER (WHERE {keep} AND spaced),
+            coalesce(min(rowid) FILTER (WHERE {keep} AND spaced), -1) FROM raw_rows""",
+    )
+    table = Table(path, layout, kept, size)
     _check_count(reading, table)
-    _warn_of_spaces(reading, table)
+    if spaced:
+        _warn_of_spaces(reading, table, first_spaced, spaced)
     return table
 
 
-def _marked_rows(layout: Layout, optional: Collection[str]) -> str:
+def forget(connection: duckdb.DuckDBPyConnection) -> None:
+    """Give back the disk and memory of the file that was read last."""
+    connection.execute("DROP VIEW IF EXISTS incoming; DROP TABLE IF EXISTS raw_rows")
+
+
+def _marked_rows(layout: Lines, optional: Collection[str]) -> str:
     needed = [i + 1 for i, part in enumerate(layout.columns) if part != "-" and part not in optional]
     tests = [
         f"regexp_matches(line, '{layout.control}')",
@@ -136,11 +142,14 @@ def _marked_rows(layout: Layout, optional: Collection[str]) -> str:
         f"len(fields) <> {len(layout.columns)}",
         *(f"fields[{i}] = ''" for i in needed),
     ]
+    read = [f"fields[{i + 1}]" for i, part in enumerate(layout.columns) if part != "-"]
+    spaced = " OR ".join(f"{field} <> trim({field})" for field in read)
     split = f"SELECT line, {layout.sql} AS fields FROM lines"
-    return f"SELECT coalesce(trim(line) = '', false), coalesce({' OR '.join(tests)}, true), fields FROM ({split})"
+    return f"""SELECT coalesce({layout.blank}, false), coalesce({" OR ".join(tests)}, true), coalesce({spaced}, false),
+        fields FROM ({split})"""
 
 
-def _data_start(connection: duckdb.DuckDBPyConnection, layout: Layout) -> int:
+def _data_start(connection: duckdb.DuckDBPyConnection, layout: Lines) -> int:
     """The row behind the count line and the header; blank lines may stand before them."""
     if layout.first_row == 0:
         return 0
@@ -151,7 +160,7 @@ def _data_start(connection: duckdb.DuckDBPyConnection, layout: Layout) -> int:
 
 
 def _refuse_bad_rows(
-    reading: Reading, path: Path, layout: Layout, optional: Collection[str], first: int
+    reading: Reading, path: Path, layout: Lines, optional: Collection[str], first: int
 ) -> None:
     """Raise for the first bad row, or keep all of them as rejects."""
     query = f"SELECT rowid FROM raw_rows WHERE bad AND NOT blank AND rowid >= {first} ORDER BY rowid"
@@ -179,14 +188,9 @@ def _check_count(reading: Reading, table: Table) -> None:
             )
 
 
-def _warn_of_spaces(reading: Reading, table: Table) -> None:
-    odd = " OR ".join(f"{part} <> trim({part})" for part in table.layout.parts)
-    position, count = one_row(
-        reading.connection, f"SELECT coalesce(min(position), 0), count(*) FROM incoming WHERE {odd}"
+def _warn_of_spaces(reading: Reading, table: Table, first: int, count: int) -> None:
+    ((line, _),) = table.lines([first]).values()
+    reading.say(
+        f"{table.path}:{line}: a name begins or ends with a space, here and on "
+        f"{counted(count - 1, 'other line')}; the spaces are kept as part of the names"
     )
-    if count:
-        ((line, _),) = table.lines([position]).values()
-        reading.say(
-            f"{table.path}:{line}: a name begins or ends with a space, here and on "
-            f"{counted(count - 1, 'other line')}; the spaces are kept as part of the names"
-        )

@@ -1,4 +1,4 @@
-"""Candidates limited to the types that a relation's answers have in train."""
+"""The node types that a relation's answers have in train: what may answer it."""
 
 from typing import Self
 
@@ -6,9 +6,8 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from corollary.errors import GraphError
+from corollary.graph.arrays import PIECE, pieces
 from corollary.graph.folder import Graph
-
-_CHUNK = 1 << 20  # triples read at a time
 
 
 class RangeTypes:
@@ -24,9 +23,12 @@ class RangeTypes:
         self.types = types
         self.allowed = allowed
         """By directed relation and type; the last column, which type -1 reads, is for entities without one."""
-        known = types[types >= 0]
-        members = np.append(np.bincount(known, minlength=allowed.shape[1] - 1), len(types) - len(known))
-        self.num_allowed = allowed @ members
+        self.members = np.zeros(allowed.shape[1], np.int64)
+        """Entities by type; last those without one."""
+        for start in range(0, len(types), PIECE):
+            columns = types[start : start + PIECE] % allowed.shape[1]
+            self.members += np.bincount(columns, minlength=allowed.shape[1])
+        self.num_allowed = allowed @ self.members
         """Entities that may answer, by directed relation."""
 
     @classmethod
@@ -39,9 +41,8 @@ class RangeTypes:
             )
         count = graph.num_relations
         allowed = np.zeros((2 * count, len(graph.info.node_types) + 1), bool)
-        triples = graph.triples("train")
-        for start in range(0, len(triples), _CHUNK):
-            head, relation, tail = np.asarray(triples[start : start + _CHUNK]).T
+        for triples in pieces(graph.path / "edges" / "train.npy"):
+            head, relation, tail = triples.T
             allowed[relation, graph.types[tail]] = True
             allowed[relation + count, graph.types[head]] = True
         allowed[:, -1] = False
