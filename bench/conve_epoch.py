@@ -18,7 +18,8 @@ import torch.nn.functional as F
 from corollary.budget import peak_bytes, resident_bytes, restart_peak, show_bytes
 from corollary.cli.output import print_table, say
 from corollary.graph.folder import Graph
-from corollary.learners.conve import ConvE, ConvEConfig
+from corollary.learners.conve import ConvE
+from corollary.learners.conve_config import ConvEConfig
 from corollary.learners.protocol import Batch
 from corollary.losses.workspace import Precision
 from corollary.runs.device import settle_threads

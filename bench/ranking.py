@@ -30,7 +30,8 @@ from corollary.evaluation.ranking import HITS, rank_split, rank_triples
 from corollary.evaluation.tiles import BLOCK_ROWS, CHUNK, Tiles
 from corollary.graph.answers import AnswerIndex
 from corollary.graph.folder import Graph
-from corollary.learners.conve import ConvE, ConvEConfig
+from corollary.learners.conve import ConvE
+from corollary.learners.conve_config import ConvEConfig
 from corollary.learners.protocol import Queries, Scorer
 from record import machine_line, write_line
 

@@ -23,11 +23,12 @@ import numpy as np
 from corollary.budget import peak_bytes, resident_bytes, restart_peak, show_bytes
 from corollary.cli.output import print_table, say
 from corollary.graph.folder import Graph, write_graph
-from corollary.learners.conve import ConvE, ConvEConfig
+from corollary.learners.conve import ConvE
+from corollary.learners.conve_config import ConvEConfig
 from corollary.learners.row_storage import RowStorage
 from corollary.runs.config import RunConfig
+from corollary.runs.conve import train_conve
 from corollary.runs.device import settle_threads
-from corollary.runs.training import train_conve
 from corollary.training.optimizers import OptimizerConfig, Rule, table_rule
 from record import machine_line, write_line
 

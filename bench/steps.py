@@ -207,7 +207,8 @@ def ours(
     """A step as the loop makes it, or the loss with its gradients alone."""
     import torch
 
-    from corollary.learners.conve import ConvE, ConvEConfig
+    from corollary.learners.conve import ConvE
+    from corollary.learners.conve_config import ConvEConfig
     from corollary.learners.row_storage import RowStorage
     from corollary.losses import one_to_all
     from corollary.losses.labels import smoothed

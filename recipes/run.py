@@ -16,7 +16,7 @@ from corollary.config import read_table, with_overrides
 from corollary.graph.datasets.importing import import_dataset
 from corollary.graph.folder import Graph
 from corollary.runs.config import RunConfig
-from corollary.runs.training import train_conve
+from corollary.runs.conve import train_conve
 from corollary.storage import write_text
 
 HERE = Path(__file__).parent

@@ -75,7 +75,7 @@ def trained(countries: Graph, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `graph` (countries) and `run`: a small ConvE after three epochs. Only for looking: copy it to
     change it."""
     from corollary.runs.config import RunConfig
-    from corollary.runs.training import train_conve
+    from corollary.runs.conve import train_conve
 
     folder = tmp_path_factory.mktemp("trained")
     shutil.copytree(countries.path, folder / "graph")

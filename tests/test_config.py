@@ -7,7 +7,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from corollary.config import Config, read_table, with_overrides
 from corollary.errors import ConfigError
-from corollary.learners.conve import ConvEConfig
+from corollary.learners.conve_config import ConvEConfig
 from corollary.training.loop import TrainingConfig
 
 

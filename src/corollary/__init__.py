@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from corollary.graph.splits import SplitConfig as SplitConfig
     from corollary.graph.splits import split_graph as split_graph
     from corollary.graph.subset import subset_graph as subset_graph
-    from corollary.learners.conve import ConvEConfig as ConvEConfig
+    from corollary.learners.conve_config import ConvEConfig as ConvEConfig
     from corollary.reports.html import write_report as write_report
     from corollary.runs.config import RunConfig as RunConfig
+    from corollary.runs.conve import train_conve as train_conve
     from corollary.runs.evaluating import evaluate as evaluate
     from corollary.runs.exporting import export as export
     from corollary.runs.importing import ImportRunConfig as ImportRunConfig
@@ -43,12 +44,11 @@ if TYPE_CHECKING:
     from corollary.runs.tracing import suspects as suspects
     from corollary.runs.tracing import tracin as tracin
     from corollary.runs.training import resume as resume
-    from corollary.runs.training import train_conve as train_conve
     from corollary.training.loop import TrainingConfig as TrainingConfig
 
 _PLACES = {
     "import_dataset": "graph.datasets.importing",
-    "ConvEConfig": "learners.conve",
+    "ConvEConfig": "learners.conve_config",
     "CorollaryError": "errors",
     "Evaluation": "evaluation.metrics",
     "FilterConfig": "graph.filters",
@@ -75,7 +75,7 @@ _PLACES = {
     "subset_graph": "graph.subset",
     "suspects": "runs.tracing",
     "tracin": "runs.tracing",
-    "train_conve": "runs.training",
+    "train_conve": "runs.conve",
     "write_report": "reports.html",
 }
 

@@ -10,7 +10,7 @@ from corollary.budget import MIB, parse_bytes
 from corollary.graph.folder import Graph
 from corollary.runs.config import RunConfig
 from corollary.runs.run import Run
-from corollary.runs.training import train_conve
+from corollary.runs.conve import train_conve
 from corollary.storage import sha256
 from corollary.training.loop import Silent
 

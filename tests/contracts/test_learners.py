@@ -74,7 +74,7 @@ def test_save_then_load_scores_the_same_bytes(tiny, name, tmp_path):
     first, second = make(name, tiny, seed=0), make(name, tiny, seed=1)
     expected = scores(first)
     assert not torch.equal(scores(second), expected)
-    checkpoints.save(tmp_path / "c", first, POSITION, states=None, average=None)
+    checkpoints.save(tmp_path / "c", first, position=POSITION)
     checkpoints.load(tmp_path / "c", second)
     assert torch.equal(scores(second), expected)
 

@@ -10,4 +10,4 @@ import corollary.reports.html
 import corollary.runs.exporting
 import corollary.runs.importing
 import corollary.runs.predicting
-import corollary.runs.training  # noqa: F401
+import corollary.runs.conve  # noqa: F401

@@ -19,7 +19,8 @@ from corollary.runs.config import RunConfig
 from corollary.runs.evaluating import evaluate
 from corollary.runs.predicting import Question, predict
 from corollary.runs.run import Run
-from corollary.runs.training import resume, train_conve
+from corollary.runs.conve import train_conve
+from corollary.runs.training import resume
 from corollary.training.checkpoints import read_manifest
 
 CONFIG = {

@@ -1,5 +1,6 @@
 """Disks that are full, read-only, closed to the user, or shy of large files: one message, and nothing half-written."""
 
+import gc
 import os
 import resource
 import shutil
@@ -70,6 +71,7 @@ def free(disk, kib):
 @contextmanager
 def closed(disk, how):
     """Inside, nothing can be written there: the whole disk is read-only, or it is root's and we are not."""
+    gc.collect()  # a failed command's traceback may still hold a file open, and its disk would count as busy
     if how == "denied":
         os.seteuid(NOBODY)
     else:

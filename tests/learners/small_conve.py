@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from corollary.learners.conve import ConvE, ConvEConfig
+from corollary.learners.conve import ConvE
+from corollary.learners.conve_config import ConvEConfig
 from corollary.learners.protocol import Batch, Place, Queries
 from tests.reference.conve import PlainConvE
 

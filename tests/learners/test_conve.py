@@ -8,7 +8,8 @@ import torch
 from torch.testing import assert_close
 
 from corollary.errors import ConfigError
-from corollary.learners.conve import ConvE, ConvEConfig
+from corollary.learners.conve import ConvE
+from corollary.learners.conve_config import ConvEConfig
 from corollary.learners.protocol import Batch, Place
 from tests.learners.small_conve import ENTITIES, Recorder, batch, config, gradients, pair
 

@@ -11,7 +11,8 @@ from torch.testing import assert_close
 
 from corollary.errors import ConfigError
 from corollary.graph.folder import Graph
-from corollary.learners.conve import ConvE, ConvEConfig
+from corollary.learners.conve import ConvE
+from corollary.learners.conve_config import ConvEConfig
 from corollary.learners.negatives import Negatives, NegativesConfig, check_negatives
 from corollary.learners.planning import Sampling
 from corollary.learners.protocol import Batch, Place

@@ -5,7 +5,8 @@ import pytest
 from corollary.budget import MIB, Budget
 from corollary.errors import PlanDoesNotFit
 from corollary.graph.folder import GraphSize
-from corollary.learners.conve import ConvE, ConvEConfig
+from corollary.learners.conve import ConvE
+from corollary.learners.conve_config import ConvEConfig
 from corollary.learners.planning import Needs
 
 SIZE = GraphSize(

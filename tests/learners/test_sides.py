@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from corollary.evaluation.ranking import rank_split
-from corollary.learners.conve import ConvE, ConvEConfig
+from corollary.learners.conve import ConvE
+from corollary.learners.conve_config import ConvEConfig
 from corollary.training.optimizers import OptimizerConfig, Rule
 
 SMALL = {"embedding_dim": 12, "channels": 4, "batch_size": 20, "block_rows": 7}

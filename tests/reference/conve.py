@@ -6,7 +6,8 @@ Only the dropout masks come from the package, since they are random; they are as
 import torch
 from torch import Tensor, nn
 
-from corollary.learners.conve import ConvE, ConvEConfig
+from corollary.learners.conve import ConvE
+from corollary.learners.conve_config import ConvEConfig
 from corollary.learners.protocol import Batch, Place, Queries
 from corollary.losses.labels import smoothed
 from corollary.randomness import keep_mask

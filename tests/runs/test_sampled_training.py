@@ -5,7 +5,7 @@ import pytest
 import corollary
 from corollary.errors import ConfigError
 from corollary.runs.config import RunConfig
-from corollary.runs.training import plan_conve, train_conve
+from corollary.runs.conve import plan_conve, train_conve
 
 SMALL = {
     "model": {"embedding_dim": 12, "channels": 4, "batch_size": 500, "negatives": {"name": "types"}},

@@ -16,11 +16,14 @@ import torch
 
 from corollary.errors import CorollaryError
 from corollary.graph.folder import Graph
-from corollary.learners.conve import ConvE, ConvEConfig
+from corollary.learners.conve import ConvE
+from corollary.learners.conve_config import ConvEConfig
 from corollary.learners.protocol import Queries
 from corollary.records.run_folder import RunFolder
 from corollary.storage import sha256
+from corollary.training.averaging import Average
 from corollary.training.loop import Loop, LoopState, Silent, TrainingConfig
+from corollary.training.steps import GradientSteps
 
 MODEL = {"embedding_dim": 12, "channels": 4, "batch_size": 25, "block_rows": 7}
 VARYING = ("seconds", "validation_seconds", "resident_bytes", "peak_bytes")
@@ -32,7 +35,7 @@ class Steps(Silent):
     def __init__(self, told: Callable[[LoopState], None]) -> None:
         self._told = told
 
-    def stepped(self, *, state: LoopState, queries: int, loss: float, lr: float) -> None:
+    def stepped(self, *, state: LoopState, examples: int, loss: float, lr: float) -> None:
         self._told(state)
 
 
@@ -59,13 +62,23 @@ def small_loop(
         scores = learner.scores(prepared, slice(0, graph.num_entities)).softmax(1)
         return {"mrr": scores.gather(1, held_out[:, 2:]).mean().item()}
 
+    config = TrainingConfig.build(training)
+    steps = GradientSteps(
+        learner,
+        config.optimizer,
+        device=torch.device("cpu"),
+        accumulation=config.accumulation,
+        clip_norm=config.clip_norm,
+    )
     return Loop(
         learner,
+        steps,
         graph,
-        TrainingConfig.build(training),
+        config,
         folder,
         seed=5,
         device=torch.device("cpu"),
+        average=Average(learner, config.average_decay) if config.average_decay else None,
         validate=validate if validated else None,
         planned_bytes=0,
         observer=Steps(told) if told else None,

@@ -33,7 +33,7 @@ def test_the_average_follows_its_formula():
     average, expected = Average(learner, 0.25), copies(learner)
     for step in range(1, 6):
         move(learner, by=step)
-        average.update(learner, step)
+        average.update(step)
         decay = min(0.25, (1 + step) / (10 + step))
         for name, value in tensors(learner).items():
             smooth = value.is_floating_point()
@@ -47,10 +47,10 @@ def test_in_place_the_learner_has_the_averaged_weights():
     learner, _ = pair(config())
     average = Average(learner, 0.9)
     move(learner, by=1.0)
-    average.update(learner, 1)
+    average.update(1)
     own, mean = copies(learner), {name: value.clone() for name, value in average.values.items()}
     try:
-        with average.in_place(learner):
+        with average.in_place():
             assert all(torch.equal(value, mean[name]) for name, value in tensors(learner).items())
             raise KeyboardInterrupt
     except KeyboardInterrupt:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from corollary.budget import MIB
 from corollary.errors import GraphError, RunError, TrainingDiverged, TrainingInterrupted
 from corollary.graph.folder import write_graph
 from corollary.learners.conve import ConvE
@@ -93,7 +94,7 @@ def test_a_last_group_of_fewer_batches_is_a_mean_too(tiny, run):
     loop = small_loop(
         tiny, run, {"epochs": 1, "accumulation": 3, "lr": 1e-30}, validated=False, batch_size=40
     )
-    loop.observer.stepped = lambda *, state, queries, loss, lr: found.append((queries, loss))
+    loop.observer.stepped = lambda *, state, examples, loss, lr: found.append((examples, loss))
     loop.train()
     learner = ConvE(loop.learner.config, num_entities=30, num_relations=3, seed=1)
     batches = list(learner.batches(tiny, seed=loop.seed, epoch=0))
@@ -140,7 +141,7 @@ def test_rates_follow_the_schedule_over_all_epochs(tiny, run, schedule, expected
     """Two steps in each of three epochs; the last one of an epoch is in its line and its checkpoint."""
     rates, options = [], {"epochs": 3, "lr": 0.1, "schedule": schedule, "accumulation": 2}
     loop = small_loop(tiny, run, options, batch_size=60)
-    loop.observer.stepped = lambda *, state, queries, loss, lr: rates.append(lr)
+    loop.observer.stepped = lambda *, state, examples, loss, lr: rates.append(lr)
     loop.train()
     assert len(loop.learner.batches(tiny, seed=0, epoch=0)) in (3, 4)
     assert rates == pytest.approx(expected)
@@ -212,7 +213,7 @@ def test_a_line_of_metrics_says_what_an_epoch_was(tiny, run):
     """Mean loss of its updates, rate, time, bytes planned and measured."""
     losses = []
     loop = small_loop(tiny, run, {"epochs": 2, "validate_every": 2})
-    loop.observer.stepped = lambda *, state, queries, loss, lr: losses.append(loss)
+    loop.observer.stepped = lambda *, state, examples, loss, lr: losses.append(loss)
     loop.train()
     first, second = run.metrics()
     half = len(losses) // 2
@@ -222,7 +223,7 @@ def test_a_line_of_metrics_says_what_an_epoch_was(tiny, run):
     assert second["valid"].keys() == {"mrr"}
     assert second["validation_seconds"] >= 0 <= second["seconds"]
     assert first["planned_bytes"] == 0 < first["resident_bytes"]
-    assert first["peak_bytes"] <= second["peak_bytes"]
+    assert first["peak_bytes"] <= second["peak_bytes"] + MIB  # Linux counts pages in batches, thread by thread
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -232,7 +233,7 @@ def test_threads_that_make_batches_change_no_byte(tiny, tmp_path, workers):
     for number in (0, workers):
         folder, seen = RunFolder.create(tmp_path / str(number), {}), []
         loop = small_loop(tiny, folder, {"epochs": 2, "num_workers": number})
-        loop.observer.stepped = lambda *, state, queries, loss, lr, seen=seen: seen.append(loss)
+        loop.observer.stepped = lambda *, state, examples, loss, lr, seen=seen: seen.append(loss)
         loop.train()
         runs.append(record(folder.path))
         losses.append(seen)

@@ -84,9 +84,9 @@ class TrainingDisplay:
         )  # fmt: skip
         self._progress.start()
 
-    def stepped(self, *, state: "LoopState", queries: int, loss: float, lr: float) -> None:
+    def stepped(self, *, state: "LoopState", examples: int, loss: float, lr: float) -> None:
         """Redraw at most five times a second."""
-        self._queries += queries
+        self._queries += examples
         now = time.monotonic()
         if not self._live or now - self._drawn < 0.2:
             return

@@ -32,8 +32,8 @@ def conve(
     from corollary.budget import show_bytes
     from corollary.graph.folder import Graph
     from corollary.messages import silent
+    from corollary.runs.conve import plan_conve
     from corollary.runs.device import choose_device
-    from corollary.runs.training import plan_conve
 
     flags = {
         "model.batch_size": batch_size,

@@ -97,7 +97,7 @@ def conve(
 ) -> None:
     """Train ConvE on a graph folder or on loose files; the run folder holds weights, figures and a report."""
     from corollary.graph.importing import ImportConfig
-    from corollary.runs.training import train_conve
+    from corollary.runs.conve import train_conve
 
     if output_dir is None:
         raise ConfigError("--output-dir is missing: name the run folder to make")

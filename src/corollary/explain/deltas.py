@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from corollary.learners.conve import ConvEConfig
+from corollary.learners.conve_config import ConvEConfig
 from corollary.losses.labels import Labels
 
 Deletion = Literal["example", "label"]

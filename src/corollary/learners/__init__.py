@@ -1,5 +1,6 @@
 """Learners, one file each. `LEARNERS` names them for configuration files and commands."""
 
-from corollary.learners.conve import ConvE, ConvEConfig
+from corollary.learners.conve import ConvE
+from corollary.learners.conve_config import ConvEConfig
 
 LEARNERS = {"conve": (ConvE, ConvEConfig)}

@@ -13,14 +13,15 @@ some rows (sampled negatives): their gradient is gathered, each id once, and all
 the three is used follows from what is asked, never from the memory at hand.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from corollary.learners.protocol import UpdateRule
+from corollary.learners.planning import ROW_FILE_BLOCKS
+from corollary.learners.protocol import Files, UpdateRule
 from corollary.learners.row_storage import RowStorage
 from corollary.losses.one_to_all import Block
 from corollary.randomness import generator
@@ -252,6 +253,22 @@ class EntityTable:
     def moments(self) -> dict[str, Tensor]:
         """State of the optimiser, whole, named `part.moment`; empty before training."""
         return {f"{name}.{m}": state for name, states in self._states.items() for m, state in states.items()}
+
+    def files(self) -> Files:
+        """The rows, for a checkpoint."""
+        return self.row_files(self.parts)
+
+    def row_files(self, values: Mapping[str, Tensor], prefix: str = "") -> Files:
+        """`PREFIXentities-0000000.safetensors`, ...: some whole blocks each, named by the first row.
+
+        Args:
+            values: tensors with a row an entity, stored as the table is: its parts, moments, or an average of them.
+        """
+        step = ROW_FILE_BLOCKS * self.block_rows
+        for start in range(0, self.num_rows, step):
+            rows = slice(start, start + step)
+            views = {name: self.storage.view(value, rows) for name, value in values.items()}
+            yield f"{prefix}entities-{start:07d}.safetensors", views
 
     def _fetch(self, arrays: dict[str, Tensor], rows: slice) -> dict[str, Tensor]:
         return {name: self.storage.fetch(array, rows) for name, array in arrays.items()}

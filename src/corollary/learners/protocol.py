@@ -108,36 +108,46 @@ class Scorer(Protocol):
         ...
 
 
-@runtime_checkable
-class Learner(Scorer, Protocol):
-    """What can be trained by the common loop.
+Files = Iterator[tuple[str, dict[str, Tensor]]]
+"""Names of safetensors files, and the tensors, or views of them, that each holds."""
 
-    `loss` makes the gradients: of `parameters()` on `backward()`, of entity rows inside the table `entities`.
+
+class HasFiles(Protocol):
+    """What a checkpoint can hold: the same names and tensors whenever it is asked, so that they can be filled again."""
+
+    def files(self) -> Files: ...
+
+
+class Learner(HasFiles, Protocol):
+    """What can be trained by the common loop; `files` are its weights.
+
     A class that implements this also offers `plan(config, size, budget, ...)`, since bytes are known before it exists.
     """
 
-    @property
-    def entities(self) -> "Table": ...
-
-    def batches(self, graph: Graph, *, seed: int, epoch: int) -> Sequence[Batch]:
+    def batches(self, graph: Graph, *, seed: int, epoch: int) -> Sequence[Any]:
         """The batches of one epoch, each made when it is asked for; their order depends on seed and epoch alone."""
-        ...
-
-    def loss(self, batch: Batch, *, share: float = 1.0) -> Float[Tensor, ""]:
-        """Mean loss of the batch, times `share`. Call `backward()` on it once, without a factor."""
         ...
 
     def release(self) -> None:
         """Free the buffers that are kept between steps; the next step makes them anew."""
         ...
 
-    def losses(self, batch: Batch) -> Float[Tensor, " queries"]:
-        """One loss a query, differentiable as usual: for attribution and tests."""
-        ...
-
     def train(self, mode: bool = True) -> Any: ...
 
     def eval(self) -> Any: ...
+
+
+class GradientLearner(Learner, Protocol):
+    """A learner whose `loss` makes the gradients: of `parameters()` on `backward()`, of entity rows in its table."""
+
+    @property
+    def entities(self) -> "Table | None":
+        """Rows that have an optimiser of their own; None where every weight is a parameter."""
+        ...
+
+    def loss(self, batch: Any, *, share: float = 1.0) -> Float[Tensor, ""]:
+        """Mean loss of the batch, times `share`. Call `backward()` on it once, without a factor."""
+        ...
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]: ...
 
@@ -154,6 +164,10 @@ class Table(Protocol):
     """A loss names the rows that it reads; only those have a gradient and are updated."""
     parts: dict[str, Tensor]
     storage: RowStorage
+
+    def row_files(self, values: Mapping[str, Tensor], prefix: str = "") -> Files:
+        """Files of some blocks each, for tensors with a row an entity that are stored as the table is."""
+        ...
 
     def block_slices(self) -> list[slice]:
         """The fixed blocks in order."""

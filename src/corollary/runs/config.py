@@ -7,7 +7,7 @@ from pydantic import NonNegativeInt, PositiveInt, model_validator
 
 from corollary.config import Config
 from corollary.evaluation.metrics import Ties
-from corollary.learners.conve import ConvEConfig
+from corollary.learners.conve_config import ConvEConfig
 from corollary.training.loop import TrainingConfig
 from corollary.training.tracking import TrackingConfig
 
@@ -43,8 +43,8 @@ class OptimizationConfig(Config):
     """Free the buffers of training before the validation triples are ranked."""
 
 
-class RunConfig(Config):
-    """Everything that decides a run, but for the graph."""
+class RunOptions(Config):
+    """What every run has, whatever it trains."""
 
     seed: NonNegativeInt = 0
     """Of initial weights, order and dropout."""
@@ -52,11 +52,16 @@ class RunConfig(Config):
     """auto is CUDA where there is one, else the CPU; or cpu, cuda, cuda:1, mps."""
     memory_limit: str | None = None
     """Resident memory of the whole process, such as 4GiB; refused before any work where the plan does not fit."""
+    tracking: TrackingConfig = TrackingConfig()
+
+
+class RunConfig(RunOptions):
+    """Everything that decides a run of ConvE, but for the graph."""
+
     model: ConvEConfig = ConvEConfig()
     training: TrainingConfig = TrainingConfig()
     optimizations: OptimizationConfig = OptimizationConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
-    tracking: TrackingConfig = TrackingConfig()
 
     @model_validator(mode="after")
     def average_goes_over_all_rows(self) -> Self:
@@ -68,8 +73,8 @@ class RunConfig(Config):
         return self
 
 
-def from_record(table: Mapping[str, Any]) -> dict[str, Any]:
+def from_record(table: Mapping[str, Any], kind: type[RunOptions] = RunConfig) -> dict[str, Any]:
     """The options in a recipe (without its [recipe] table) or in a `config.json` (without plan, versions, graph)."""
     if "plan" in table:
-        return {key: value for key, value in table.items() if key in RunConfig.model_fields}
+        return {key: value for key, value in table.items() if key in kind.model_fields}
     return {key: value for key, value in table.items() if key != "recipe"}

@@ -1,10 +1,12 @@
 """Figures of a run on a split of its graph, written to its folder."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from corollary.evaluation.metrics import Evaluation
 from corollary.evaluation.ranking import rank_split
+from corollary.messages import Say
 from corollary.runs.run import Run
 
 
@@ -27,24 +29,33 @@ def evaluate(
 
     Memory: one chunk of queries times one block of entities, whatever the number of triples.
     """
-    config = run.config
+    ranking, plan = run.ranking, run.folder.config["plan"]
+    config = ranking.evaluation
     run.graph.verify()
     result = rank_split(
-        run.model,
+        run.scorer,
         run.graph,
         split,
-        side=None if config.model.sides == "both" else config.model.sides,
-        filter=filter or config.evaluation.filter,
-        chunk=run.folder.config["plan"]["evaluation_chunk"],
-        block_rows=config.model.block_rows,
-        hits=config.evaluation.hits,
-        ties=config.evaluation.ties,
-        resamples=config.evaluation.resamples,
+        side=ranking.side,
+        filter=filter or config.filter,
+        chunk=plan["evaluation_chunk"],
+        block_rows=plan["block_rows"],
+        hits=config.hits,
+        ties=config.ties,
+        resamples=config.resamples,
         candidates=candidates,
         ranks_path=ranks_path,
-        seed=config.seed,
+        seed=run.options.seed,
     )
-    own = filter in (None, config.evaluation.filter) and run.checkpoint == config.evaluation.checkpoint
+    own = filter in (None, config.filter) and run.checkpoint == config.checkpoint
     if split == "test" and own:
         run.folder.write_json("evaluation.json", result.model_dump(mode="json"))
     return result
+
+
+def conclude(run: Run, say: Say) -> Mapping[str, float | None]:
+    """Figures on the test split at the end of a training; none where there is no such split."""
+    if not run.graph.info.num_triples.get("test", 0):
+        return {}
+    say("ranking the test triples")
+    return evaluate(run, "test").metrics.values()

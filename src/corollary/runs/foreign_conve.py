@@ -20,7 +20,8 @@ from jaxtyping import Int
 from torch import Tensor
 
 from corollary.errors import InputError
-from corollary.learners.conve import ConvE, ConvEConfig
+from corollary.learners.conve import ConvE
+from corollary.learners.conve_config import ConvEConfig
 from corollary.runs.foreign_files import Weights
 
 Stacking = Literal["height", "width"]

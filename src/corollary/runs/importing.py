@@ -25,11 +25,12 @@ from corollary.messages import Say, silent
 from corollary.records.run_folder import RunFolder
 from corollary.runs import foreign_conve, foreign_files
 from corollary.runs.config import RunConfig
+from corollary.runs.conve import build_learner
 from corollary.runs.device import choose_device
 from corollary.runs.foreign_conve import Layout
 from corollary.runs.foreign_files import Weights
 from corollary.runs.recording import run_record
-from corollary.runs.run import Run, build_learner
+from corollary.runs.run import Run
 from corollary.storage import new_folder, refuse_existing, sha256
 from corollary.training import checkpoints
 from corollary.training.loop import LoopState
@@ -104,7 +105,7 @@ def import_run(
     plan = ConvE.plan_scoring(run_config.model, opened.size, budget, held=resident_bytes())
     plan.check(f"conve on {opened.name}")
     with new_folder(output) as partial:
-        record = run_record(output, opened, run_config, plan, device)
+        record = run_record("conve", output, opened, run_config, plan, device)
         folder = RunFolder.create(partial, record | {"imported": _origin(source, layout, kept, origins)})
         for checkpoint in kept:
             learner = build_learner(run_config, opened, plan=plan, folder=partial)
@@ -113,7 +114,7 @@ def import_run(
             foreign_conve.fill(learner, theirs, entity_rows, relation_rows)
             position = _position(checkpoint, run_config.training.lr)
             for name in checkpoint.names:
-                checkpoints.save(folder.checkpoint(name), learner, position, states=None, average=None)
+                checkpoints.save(folder.checkpoint(name), learner, position=position)
     say(f"checkpoints: {', '.join(name for checkpoint in kept for name in checkpoint.names)}")
     return Run.open(output, graph=opened.path)
 

@@ -109,15 +109,15 @@ def predict(run: Run, questions: Sequence[Question], *, k: int = 10, new_only: b
 
     Memory: one chunk of questions times one block of entities. Raises `UnknownName` with the nearest name.
     """
-    graph, model = run.graph, run.model
+    graph, scorer = run.graph, run.scorer
     _check_sides(run, questions)
     asked = [_ids(run, question) for question in questions]
     entity, relation = (np.array(column, dtype=np.int64) for column in zip(*asked, strict=True))
     found = top_answers(
-        model,
+        scorer,
         Queries(torch.from_numpy(entity), torch.from_numpy(relation)),
         k=k,
-        block_rows=run.config.model.block_rows,
+        block_rows=run.folder.config["plan"]["block_rows"],
         graph=graph,
         exclude="known" if new_only else None,
     )
@@ -186,7 +186,7 @@ def read_questions(path: Path) -> list[Question]:
 def _check_sides(run: Run, questions: Sequence[Question]) -> None:
     """Raises `InputError` for a question about heads to a model that has no inverse relations."""
     odd = next((q for q in questions if q.side == "head"), None)
-    if run.config.model.sides == "tail" and odd is not None:
+    if run.ranking.side == "tail" and odd is not None:
         raise InputError(
             f"{f'{odd.where}: ' if odd.where else ''}{odd} asks for a head, and {run.path} was trained without inverse "
             "relations: it predicts tails alone"

@@ -5,13 +5,13 @@ from pathlib import Path
 
 from corollary.graph.datasets.importing import import_dataset
 from corollary.graph.splits import SplitConfig, split_graph
-from corollary.learners.conve import ConvEConfig
+from corollary.learners.conve_config import ConvEConfig
 from corollary.messages import Say, silent
 from corollary.reports.html import write_report
 from corollary.runs.config import EvaluationConfig, RunConfig
+from corollary.runs.conve import train_conve
 from corollary.runs.predicting import Predictions, Question, predict
 from corollary.runs.run import Run
-from corollary.runs.training import train_conve
 from corollary.storage import readable_errors
 from corollary.training.loop import Observer, TrainingConfig
 from corollary.training.optimizers import OptimizerConfig

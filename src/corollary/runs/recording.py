@@ -7,17 +7,17 @@ import torch
 
 from corollary.budget import Plan
 from corollary.graph.folder import Graph
-from corollary.runs.config import RunConfig
+from corollary.runs.config import RunOptions
 from corollary.runs.device import machine
 from corollary.runs.run import place_to_record
 
 
 def run_record(
-    output: Path, graph: Graph, config: RunConfig, plan: Plan, device: torch.device
+    learner: str, output: Path, graph: Graph, options: RunOptions, plan: Plan, device: torch.device
 ) -> dict[str, Any]:
     """The content of `config.json`, for `Run.open`; `output` is where the run folder will stand."""
     return {
-        "learner": "conve",
+        "learner": learner,
         "graph": {
             "path": place_to_record(output, graph.path),
             "name": graph.name,
@@ -27,7 +27,7 @@ def run_record(
             "num_relations": graph.num_relations,
             "num_triples": graph.info.num_triples,
         },
-        **config.model_dump(mode="json"),
+        **options.model_dump(mode="json"),
         **machine(device),
         "plan": plan.model_dump(),
     }

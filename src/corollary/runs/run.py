@@ -5,21 +5,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
-import torch
 from pydantic import ValidationError
 
-from corollary.budget import MIB, Budget, Plan, resident_bytes
-from corollary.errors import GraphDamaged, GraphError, GraphMismatch, RunDamaged
+from corollary.budget import MIB, Budget
+from corollary.errors import GraphDamaged, GraphError, GraphMismatch, RunDamaged, RunError
 from corollary.evaluation.metrics import Evaluation
 from corollary.graph.folder import Graph
-from corollary.learners import LEARNERS
 from corollary.learners.conve import ConvE
-from corollary.learners.row_storage import RowStorage
-from corollary.losses.workspace import Precision
+from corollary.learners.protocol import Scorer
 from corollary.records.run_folder import RunFolder
-from corollary.runs.config import RunConfig, from_record
-from corollary.runs.device import settle_threads
-from corollary.training import checkpoints
+from corollary.runs.config import RunConfig, RunOptions, from_record
+from corollary.runs.kinds import KINDS, Kind, Ranking, RankingKind, kind_of
 
 VERIFIED_AT_ONCE = 256 * MIB
 """Graphs whose checksums are compared whenever a run is opened: 0.3 seconds. Larger ones where they are trained on or
@@ -86,14 +82,37 @@ class Run:
         return self.folder.path
 
     @cached_property
-    def config(self) -> RunConfig:
+    def kind(self) -> Kind:
+        """The learner that was trained. Raises `RunDamaged` where it is none that this version knows."""
+        name = self.folder.config.get("learner")
+        if name not in KINDS:
+            raise RunDamaged(
+                f"{self.path / 'config.json'} names learner {name!r}; this version knows {', '.join(KINDS)}"
+            )
+        return kind_of(name)
+
+    @cached_property
+    def options(self) -> RunOptions:
         """The run's configuration, validated again."""
-        return RunConfig.build(from_record(self.folder.config), where=str(self.path / "config.json"))
+        kind = self.kind.options
+        return kind.build(from_record(self.folder.config, kind), where=str(self.path / "config.json"))
+
+    @property
+    def config(self) -> RunConfig:
+        """The configuration of a run of ConvE. Raises `RunError` for another learner's."""
+        if not isinstance(self.options, RunConfig):
+            raise RunError(f"{self.path} is a run of {self.kind.name}, and this is for runs of conve")
+        return self.options
+
+    @property
+    def budget(self) -> Budget:
+        """Memory that scoring may use."""
+        return Budget.parse(self._memory_limit or self.options.memory_limit)
 
     @property
     def checkpoint(self) -> str:
         """Name of the checkpoint that figures and predictions are made with."""
-        return self._checkpoint or self.config.evaluation.checkpoint
+        return self._checkpoint or self.kind.checkpoint(self.options)
 
     @property
     def evaluation(self) -> Evaluation | None:
@@ -107,48 +126,29 @@ class Run:
                 f"{self.path / 'evaluation.json'} is damaged: write it again with corollary evaluate {self.path}"
             ) from None
 
+    @property
+    def ranking(self) -> Ranking:
+        """How its facts are ranked. Raises `RunError` for a learner that scores no facts."""
+        return self._ranking_kind.ranking(self.options)
+
     @cached_property
-    def model(self) -> ConvE:
+    def scorer(self) -> Scorer:
         """The learner in evaluation mode. Raises `PlanDoesNotFit` where it cannot be had within the memory limit."""
-        settle_threads()
-        plan = Plan.model_validate(self.folder.config["plan"])
-        limit = self._memory_limit or self.config.memory_limit
-        if not self.device.startswith("cuda"):
-            budget = Budget.parse(limit)
-            plan = ConvE.plan_scoring(self.config.model, self.graph.size, budget, held=resident_bytes())
-            plan.check(f"scoring with {self.path}")
-        learner = build_learner(self.config, self.graph, device=self.device, plan=plan, folder=self.path)
-        checkpoints.load(self.folder.finished_checkpoint(self.checkpoint), learner)
-        return learner.eval()
+        return self._ranking_kind.scorer(self)
 
+    @property
+    def model(self) -> ConvE:
+        """The scorer of a run of ConvE. Raises `RunError` for another learner's."""
+        found = self.scorer
+        if not isinstance(found, ConvE):
+            raise RunError(f"{self.path} is a run of {self.kind.name}, and this is for runs of conve")
+        return found
 
-def build_learner(
-    config: RunConfig,
-    graph: Graph,
-    *,
-    device: torch.device | str = "cpu",
-    plan: Plan | None = None,
-    folder: Path | None = None,
-    precision: Precision = "fp32",
-) -> ConvE:
-    """A fresh learner for a graph, its weights a function of the seed.
-
-    Args:
-        plan: says where the entity table lives and whether feature maps are made again; on the device, no, without.
-        folder: where mapped files go, for a table that lives on disk.
-    """
-    kind, _ = LEARNERS["conve"]
-    living = plan.table if plan is not None else "device"
-    return kind(
-        config.model,
-        num_entities=graph.num_entities,
-        num_relations=graph.num_relations,
-        seed=config.seed,
-        device=device,
-        storage=RowStorage(device, living, folder if living == "disk" else None),
-        precision=precision,
-        recompute=plan is not None and plan.recompute,
-    )
+    @property
+    def _ranking_kind(self) -> RankingKind:
+        if not isinstance(self.kind, RankingKind):
+            raise RunError(f"{self.path} is a run of {self.kind.name}, which does not rank facts")
+        return self.kind
 
 
 def place_to_record(run: Path, graph: Path) -> str:

@@ -8,12 +8,14 @@ from corollary.budget import Budget, Plan, resident_bytes
 from corollary.errors import RunDamaged, RunError
 from corollary.explain.factors import Frozen
 from corollary.explain.influence import Checkpoint
-from corollary.learners.conve import ConvE, ConvEConfig
+from corollary.learners.conve import ConvE
+from corollary.learners.conve_config import ConvEConfig
 from corollary.learners.planning import LATER_BYTES
 from corollary.learners.projection import CHUNK_ROWS
 from corollary.learners.row_storage import WINDOW_BYTES
+from corollary.runs.conve import build_learner
 from corollary.runs.device import settle_threads
-from corollary.runs.run import Run, build_learner
+from corollary.runs.run import Run
 from corollary.training import checkpoints
 
 LARGEST_BLOCK, SMALLEST_BLOCK = 1024, 16

@@ -11,7 +11,8 @@ Row files hold whole blocks of the table, so nothing in them depends on how many
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from corollary.errors import RunDamaged, StorageError
-from corollary.learners.planning import ROW_FILE_BLOCKS
-from corollary.learners.protocol import Learner
+from corollary.learners.protocol import Files, HasFiles
 from corollary.records.sealing import sealed, unsealed
 from corollary.storage import new_folder, remove_folder, sha256
-from corollary.training.averaging import Average, tensors
 
 FORMAT = 1
-_TABLE = "entities."
-States = dict[str, dict[str, Tensor]]
 
 
 class Manifest(BaseModel):
@@ -51,30 +48,20 @@ class Manifest(BaseModel):
     files: dict[str, str]
 
 
-def save(
-    path: Path,
-    learner: Learner,
-    position: Mapping[str, Any],
-    *,
-    states: States | None,
-    average: Average | None,
-    replace: bool = False,
-) -> None:
-    """Write one checkpoint as a whole. Without `states` and `average` it serves inference and influence only.
+def save(path: Path, *parts: HasFiles, position: Mapping[str, Any], replace: bool = False) -> None:
+    """Write one checkpoint as a whole: the learner, and what going on needs beside it (steps, an average).
 
     Raises `StorageError` where the disk refuses it; what stood at `path` is still there.
     """
     try:
         with new_folder(path, replace=replace) as folder:
-            for name, values in _contents(learner, states, average):
+            for name, values in _files(parts):
                 save_file({key: value.contiguous() for key, value in values.items()}, folder / name)
             files = {file.name: sha256(file) for file in sorted(folder.iterdir())}
             _write_manifest(folder, Manifest(format=FORMAT, files=files, **position))
     except StorageError as error:
         needed = sum(
-            value.numel() * value.element_size()
-            for _, values in _contents(learner, states, average)
-            for value in values.values()
+            value.numel() * value.element_size() for _, values in _files(parts) for value in values.values()
         )
         free = shutil.disk_usage(path.parent).free
         raise StorageError(
@@ -102,10 +89,8 @@ def _write_manifest(folder: Path, manifest: Manifest) -> None:
         (folder / name).chmod(mode)  # safetensors lets nobody but the owner read what it writes
 
 
-def load(
-    path: Path, learner: Learner, *, states: States | None = None, average: Average | None = None
-) -> Manifest:
-    """Put a checkpoint into a learner, and into optimiser states and an average where given.
+def load(path: Path, *parts: HasFiles) -> Manifest:
+    """Put a checkpoint into a learner, and into whatever else of what was saved is given.
 
     A checkpoint that is replaced by a training meanwhile is read again. Raises `RunDamaged` naming the file that is
     missing, changed, or does not fit the learner; nothing is loaded before every checksum has been compared.
@@ -113,7 +98,7 @@ def load(
     while True:
         before = _identity(path)
         try:
-            manifest = _load(path, learner, states, average)
+            manifest = _load(path, parts)
         except RunDamaged:
             if _identity(path) in (None, before):
                 raise
@@ -131,43 +116,21 @@ def _identity(path: Path) -> int | None:
 
 
 @torch.no_grad()
-def _load(path: Path, learner: Learner, states: States | None, average: Average | None) -> Manifest:
+def _load(path: Path, parts: Sequence[HasFiles]) -> Manifest:
     manifest = read_manifest(path)
     for name, checksum in manifest.files.items():
         if not (path / name).is_file() or sha256(path / name) != checksum:
             raise RunDamaged(
                 f"{path / name} is missing or has changed since it was written: use another checkpoint"
             )
-    for name, targets in _contents(learner, states, average):
+    for name, targets in _files(parts):
         _fill(path / name, targets)
     return manifest
 
 
-def _contents(
-    learner: Learner, states: States | None, average: Average | None
-) -> Iterator[tuple[str, dict[str, Tensor]]]:
+def _files(parts: Sequence[HasFiles]) -> Files:
     """Every file of a checkpoint with the tensors, or views of them, that it holds."""
-    table = learner.entities
-    yield "weights.safetensors", {n: t for n, t in tensors(learner).items() if not n.startswith(_TABLE)}
-    if states is not None:
-        yield (
-            "optimizer.safetensors",
-            {f"{n}.{m}": t for n, state in states.items() for m, t in state.items()},
-        )
-    if average is not None:
-        yield "average.safetensors", {n: t for n, t in average.values.items() if not n.startswith(_TABLE)}
-    step = ROW_FILE_BLOCKS * table.block_rows
-    for start in range(0, table.num_rows, step):
-        rows, name = slice(start, start + step), f"entities-{start:07d}.safetensors"
-        view = table.storage.view
-        yield name, {part: view(values, rows) for part, values in table.parts.items()}
-        if states is not None:
-            yield (
-                f"optimizer-{name}",
-                {moment: view(values, rows) for moment, values in table.moments.items()},
-            )
-        if average is not None:
-            yield f"average-{name}", {part: view(average.values[_TABLE + part], rows) for part in table.parts}
+    return chain.from_iterable(part.files() for part in parts)
 
 
 def prune(checkpoints: list[Path], *, keep: int, keep_every: int | None, keep_optimizer: bool) -> None:

@@ -4,6 +4,7 @@ Everything that decides a result is a function of (seed, epoch, step), so a run 
 with the same bytes as an unbroken one on the same device and thread count.
 """
 
+import math
 import signal
 import threading
 import time
@@ -19,34 +20,27 @@ from corollary.budget import peak_bytes, resident_bytes
 from corollary.config import Config
 from corollary.errors import RunDamaged, RunError, TrainingDiverged, TrainingInterrupted
 from corollary.graph.folder import Graph
-from corollary.learners.protocol import Batch, Learner
+from corollary.learners.protocol import HasFiles, Learner
 from corollary.records.run_folder import RunFolder
 from corollary.training import checkpoints
 from corollary.training.averaging import Average
 from corollary.training.cleanup import release_memory
-from corollary.training.optimizers import OptimizerConfig, Rule, table_rule
+from corollary.training.optimizers import OptimizerConfig
 from corollary.training.prefetch import prefetch
-from corollary.training.scaling import LossScale
 from corollary.training.schedules import Progress, ScheduleConfig
+from corollary.training.steps import Steps
 
 KEPT_FOR_RESUMING = 5
 
 
-class TrainingConfig(Config):
-    """How a learner is trained."""
+class LoopConfig(Config):
+    """How long a learner is trained, and what is kept on the way."""
 
     epochs: PositiveInt = 100
-    """Passes over the training queries."""
+    """Passes over the training data."""
     lr: PositiveFloat = 1e-3
     """First learning rate."""
-    optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
-    accumulation: PositiveInt = 1
-    """Batches whose gradients are averaged into one optimiser step; each keeps its own batch-norm statistics."""
-    clip_norm: PositiveFloat | None = None
-    """Largest norm of the whole gradient; longer ones are scaled down."""
-    average_decay: float | None = Field(None, gt=0, lt=1)
-    """Decay of a moving average of the weights, validated beside them; not set: no average."""
     validate_every: PositiveInt = 5
     """Epochs between validations."""
     early_stopping: PositiveInt | None = None
@@ -59,6 +53,18 @@ class TrainingConfig(Config):
     """Checkpoints kept for good hold the optimiser's moments too."""
     checkpoint_minutes: PositiveFloat = 10.0
     """Save also within an epoch, when the last checkpoint is this old."""
+
+
+class TrainingConfig(LoopConfig):
+    """How a learner with gradients is trained."""
+
+    optimizer: OptimizerConfig = OptimizerConfig()
+    accumulation: PositiveInt = 1
+    """Batches whose gradients are averaged into one optimiser step; each keeps its own batch-norm statistics."""
+    clip_norm: PositiveFloat | None = None
+    """Largest norm of the whole gradient; longer ones are scaled down."""
+    average_decay: float | None = Field(None, gt=0, lt=1)
+    """Decay of a moving average of the weights, validated beside them; not set: no average."""
 
 
 class LoopState(BaseModel):
@@ -75,8 +81,8 @@ class LoopState(BaseModel):
     seconds: float = 0.0
     """Of the epoch under way."""
     progress: Progress = Progress()
-    loss_scale: LossScale | None = None
-    """Of fp16 alone."""
+    steps: dict[str, Any] = {}
+    """What the steps record."""
 
 
 class TrainingResult(BaseModel):
@@ -97,7 +103,7 @@ class Observer(Protocol):
 
     def started(self, *, epochs: int, steps: int, state: LoopState) -> None: ...
 
-    def stepped(self, *, state: LoopState, queries: int, loss: float, lr: float) -> None: ...
+    def stepped(self, *, state: LoopState, examples: int, loss: float, lr: float) -> None: ...
 
     def finished_epoch(self, line: Mapping[str, Any]) -> None: ...
 
@@ -108,7 +114,7 @@ class Silent:
     def started(self, *, epochs: int, steps: int, state: LoopState) -> None:
         return
 
-    def stepped(self, *, state: LoopState, queries: int, loss: float, lr: float) -> None:
+    def stepped(self, *, state: LoopState, examples: int, loss: float, lr: float) -> None:
         return
 
     def finished_epoch(self, line: Mapping[str, Any]) -> None:
@@ -121,30 +127,26 @@ class Loop:
     def __init__(
         self,
         learner: Learner,
+        steps: Steps,
         graph: Graph,
-        config: TrainingConfig,
+        config: LoopConfig,
         run: RunFolder,
         *,
         seed: int,
         device: torch.device,
-        loss_scale: LossScale | None = None,
+        average: Average | None = None,
         cleanup: bool = True,
         validate: Callable[[], Mapping[str, float]] | None = None,
         metric: str = "mrr",
         planned_bytes: int,
         observer: Observer | None = None,
     ) -> None:
-        self.learner, self.graph, self.config, self.run, self.seed = learner, graph, config, run, seed
+        self.learner, self.steps, self.graph, self.average = learner, steps, graph, average
+        self.config, self.run, self.seed = config, run, seed
         self.device, self.cleanup, self.validate, self.metric = device, cleanup, validate, metric
         self.planned_bytes = planned_bytes
         self.observer: Observer = observer or Silent()
-        self.rule = Rule(config.optimizer)
-        self.table_rule = table_rule(config.optimizer, sampled=learner.entities.sampled)
-        whole_gradient = config.accumulation > 1 or config.clip_norm is not None or loss_scale is not None
-        self.learner.entities.prepare_training(self.table_rule, in_sweep=not whole_gradient)
-        self.moments = {name: self.rule.state(value.detach()) for name, value in learner.named_parameters()}
-        self.average = Average(learner, config.average_decay) if config.average_decay else None
-        self.state = LoopState(loss_scale=loss_scale)
+        self.state = LoopState()
         self._last_save = time.monotonic()
 
     def resume(self) -> list[str]:
@@ -155,11 +157,12 @@ class Loop:
         damaged: list[RunDamaged] = []
         for path in reversed(self.run.epoch_checkpoints()):
             try:
-                manifest = checkpoints.load(path, self.learner, states=self.moments, average=self.average)
+                manifest = checkpoints.load(path, *self._parts())
             except RunDamaged as error:
                 damaged.append(error)
                 continue
             self.state = LoopState.model_validate(manifest.loop)
+            self.steps.recall(self.state.steps)
             break
         else:
             if damaged:
@@ -176,7 +179,7 @@ class Loop:
         steps = len(self.learner.batches(self.graph, seed=self.seed, epoch=0))
         if steps == 0:
             raise RunError(f"{self.graph.path} has no training triples")
-        total = config.epochs * -(-steps // config.accumulation)
+        total = config.epochs * -(-steps // self.steps.accumulation)
         self.observer.started(epochs=config.epochs, steps=steps, state=state)
         seconds = 0.0
         with _interruptible() as interrupted:
@@ -207,15 +210,15 @@ class Loop:
         ahead = prefetch(batches, state.step, workers=config.num_workers)
         lr = 0.0
         while state.step < len(batches):
-            group = min(config.accumulation, len(batches) - state.step)
+            group = min(self.steps.accumulation, len(batches) - state.step)
             lr = config.lr * config.schedule.rate(
                 step=state.updates + 1, total=total, epoch=state.epoch, drops=state.progress.drops
             )
-            queries, loss = self._update([next(ahead) for _ in range(group)], lr)
+            examples, loss = self._update([next(ahead) for _ in range(group)], lr)
             state.step += group
             state.loss_sum, state.loss_count = state.loss_sum + loss, state.loss_count + 1
             state.seconds = before + time.monotonic() - started
-            self.observer.stepped(state=state, queries=queries, loss=loss, lr=lr)
+            self.observer.stepped(state=state, examples=examples, loss=loss, lr=lr)
             if interrupted.is_set() and state.step < len(batches):
                 self._save_on_the_way(lr)
                 self._say_interrupted()
@@ -227,67 +230,29 @@ class Loop:
         if interrupted.is_set() and state.epoch < config.epochs:
             self._say_interrupted()
 
-    def _update(self, batches: list[Batch], lr: float) -> tuple[int, float]:
-        """One optimiser step; number of queries and mean loss."""
-        state, total = self.state, 0.0
-        scale = state.loss_scale.scale if state.loss_scale is not None else 1.0
-        table_lr = lr * self.config.optimizer.table_lr_factor
-        self.learner.entities.begin_step(step=state.updates + 1, lr=table_lr)
-        for batch in batches:
-            loss = self.learner.loss(batch.to(self.device), share=scale / len(batches))
-            loss.backward()
-            total += loss.item() / scale
-        if not torch.isfinite(torch.tensor(total)):
+    def _update(self, batches: list[Any], lr: float) -> tuple[int, float]:
+        """One step; number of examples and mean loss."""
+        state = self.state
+        moved = self.steps.update(batches, lr=lr, update=state.updates + 1)
+        if not math.isfinite(moved.loss):
             last = self.run.epoch_checkpoints()
             where = f"the last good checkpoint is {last[-1]}" if last else "no checkpoint was made yet"
             raise TrainingDiverged(
-                f"epoch {state.epoch + 1}, step {state.step + 1}: the loss is {total}; {where}. A smaller learning "
+                f"epoch {state.epoch + 1}, step {state.step + 1}: the loss is {moved.loss}; {where}. A smaller learning "
                 f"rate (now {lr:g}), --set training.clip_norm=1 or a warm-up usually helps."
             )
-        queries, factor = sum(len(batch) for batch in batches), self._factor(scale)
-        if state.loss_scale is not None:
-            finite = factor is not None and bool(factor.isfinite())
-            state.loss_scale.note(finite=finite)
-            if not finite:
-                self._forget_gradient()
-                return queries, total
-        state.updates += 1
-        self.learner.entities.update(self.table_rule, step=state.updates, lr=table_lr, factor=factor)
-        for name, parameter in self.learner.named_parameters():
-            if parameter.grad is None:
-                continue
-            gradient = parameter.grad if factor is None else parameter.grad.mul_(factor)
-            self.rule.update(parameter.detach(), gradient, self.moments[name], step=state.updates, lr=lr)
-            parameter.grad = None
-        if self.average is not None:
-            self.average.update(self.learner, state.updates)
-        return queries, total
-
-    def _forget_gradient(self) -> None:
-        """A gradient that overflowed is not used."""
-        self.learner.entities.forget_gradient()
-        for _, parameter in self.learner.named_parameters():
-            parameter.grad = None
-
-    def _factor(self, scale: float) -> torch.Tensor | None:
-        """What the whole gradient is to be multiplied with: one over the loss scale (not finite where the gradient is
-        not), and what brings its norm down to `clip_norm`. None means one."""
-        if self.config.clip_norm is None and self.state.loss_scale is None:
-            return None
-        squares = self.learner.entities.squared_gradient_norm()
-        for _, parameter in self.learner.named_parameters():
-            if parameter.grad is not None:
-                squares = squares + parameter.grad.square().sum()
-        norm = squares.sqrt() / scale
-        clipped = (self.config.clip_norm or torch.inf) / norm.clamp(min=1e-12)
-        return torch.where(norm.isfinite(), clipped.clamp(max=1.0) / scale, norm)
+        if moved.counted:
+            state.updates += 1
+            if self.average is not None:
+                self.average.update(state.updates)
+        return moved.examples, moved.loss
 
     def _finish_epoch(self, lr: float) -> None:
         state, config = self.state, self.config
         line: dict[str, Any] = {
             "epoch": state.epoch + 1,
             "updates": state.updates,
-            "sampled_loss" if self.learner.entities.sampled else "loss": state.loss_sum / state.loss_count,
+            self.steps.loss_name: state.loss_sum / state.loss_count,
             "learning_rate": lr,
             "seconds": round(state.seconds, 3),
         }
@@ -316,7 +281,7 @@ class Loop:
         self.learner.eval()
         found = {"valid": dict(self.validate())}
         if self.average is not None:
-            with self.average.in_place(self.learner):
+            with self.average.in_place():
                 found["valid_average"] = dict(self.validate())
         chosen = max(found, key=lambda name: found[name][self.metric])
         if self.state.progress.note(found[chosen][self.metric], self.state.epoch, self.config.schedule):
@@ -325,24 +290,14 @@ class Loop:
         return found
 
     def _save_weights(self, path: Path, lr: float, *, averaged: bool) -> None:
-        place = (
-            self.average.in_place(self.learner) if averaged and self.average is not None else nullcontext()
-        )
-        with place:
+        with self.average.in_place() if averaged and self.average is not None else nullcontext():
             position = {**self._position(lr), "averaged": averaged}
-            checkpoints.save(path, self.learner, position, states=None, average=None, replace=True)
+            checkpoints.save(path, self.learner, position=position, replace=True)
 
     def _save_on_the_way(self, lr: float) -> None:
         state = self.state
         name = f"epoch-{state.epoch:04d}" + (f"-step-{state.step:06d}" if state.step else "")
-        checkpoints.save(
-            self.run.checkpoint(name),
-            self.learner,
-            self._position(lr),
-            states=self.moments,
-            average=self.average,
-            replace=True,
-        )
+        checkpoints.save(self.run.checkpoint(name), *self._parts(), position=self._position(lr), replace=True)
         self._prune()
         self._last_save = time.monotonic()
 
@@ -359,8 +314,13 @@ class Loop:
         self._save_weights(self.run.checkpoint("final"), self.config.lr, averaged=self.average is not None)
         self._prune()  # a run that was killed after its last checkpoint has one too many
 
+    def _parts(self) -> list[HasFiles]:
+        """What a checkpoint to go on from holds."""
+        return [self.learner, self.steps, *([] if self.average is None else [self.average])]
+
     def _position(self, lr: float) -> dict[str, Any]:
         state = self.state
+        state.steps = self.steps.record()
         return {
             "epoch": state.epoch,
             "step": state.step,

@@ -3,8 +3,9 @@
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
-from corollary.learners.protocol import Batch
+Batch = TypeVar("Batch")
 
 
 def prefetch(batches: Sequence[Batch], start: int, *, workers: int) -> Iterator[Batch]:

@@ -66,8 +66,8 @@ class Following:
         self._observer.started(epochs=epochs, steps=steps, state=state)
         self._tell(lambda tracker: tracker.start(self._folder.metrics()))
 
-    def stepped(self, *, state: LoopState, queries: int, loss: float, lr: float) -> None:
-        self._observer.stepped(state=state, queries=queries, loss=loss, lr=lr)
+    def stepped(self, *, state: LoopState, examples: int, loss: float, lr: float) -> None:
+        self._observer.stepped(state=state, examples=examples, loss=loss, lr=lr)
 
     def finished_epoch(self, line: Mapping[str, Any]) -> None:
         self._observer.finished_epoch(line)
