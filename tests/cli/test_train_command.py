@@ -9,8 +9,8 @@ import pytest
 from corollary.budget import MIB, parse_bytes
 from corollary.graph.folder import Graph
 from corollary.runs.config import RunConfig
-from corollary.runs.run import Run
 from corollary.runs.conve import train_conve
+from corollary.runs.run import Run
 from corollary.storage import sha256
 from corollary.training.loop import Silent
 

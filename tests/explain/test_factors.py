@@ -7,7 +7,9 @@ import torch
 from torch.testing import assert_close
 
 from corollary.explain import deltas as meaning
-from corollary.explain.factors import Frozen, factors, products
+from corollary.explain.encoding import Frozen
+from corollary.explain.factors import factors
+from corollary.explain.products import Asked, pair_products, products
 from corollary.learners.protocol import Batch, Place, Queries
 from corollary.losses.workspace import Workspace
 from tests.learners.small_conve import ENTITIES, batch, config, pair
@@ -99,11 +101,17 @@ def check(values, deletion):
     one = batch()
     of, answers = examples_of(one)
     frozen, workspace = Frozen(learner), Workspace()
-    found = factors(frozen, one.queries, of, deltas_of(learner, one, deletion), workspace)
+    deltas = deltas_of(learner, one, deletion)
+    asked = Asked(frozen, factors(frozen, one.queries, of, deltas, workspace), workspace)
+    found = factors(frozen, one.queries, of, deltas, workspace, against=asked)
     every = expected_gradients(plain, one, of, answers, deletion)
     expected = every @ every.T
     scale = expected.abs().max()
-    assert_close(products(frozen, found, found, workspace) / scale, expected / scale, rtol=0, atol=1e-12)
+    assert_close(products(found, asked, workspace) / scale, expected / scale, rtol=0, atol=1e-12)
+    left, right = torch.arange(len(of)), torch.arange(len(of)).roll(3)
+    for other in (left, right):
+        pairs = pair_products(frozen, found, left, other, workspace)
+        assert_close(pairs / scale, expected[left, other] / scale, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("deletion", ["example", "label"])
@@ -127,10 +135,12 @@ def test_scores_as_targets_equal_autograd(contrast):
     of, answers = examples_of(one)
     frozen, workspace = Frozen(learner), Workspace()
     like = learner.projection.detach()
-    train = factors(frozen, one.queries, of, deltas_of(learner, one, "example"), workspace)
     targets, rivals = torch.tensor([3, 9]), torch.tensor([4, 20]) if contrast else None
     asked = Queries(torch.tensor([4, 11]), torch.tensor([2, 5]))
-    test = factors(frozen, asked, torch.arange(2), meaning.of_scores(targets, rivals, like=like), workspace)
+    deltas = meaning.of_scores(targets, rivals, like=like)
+    test = Asked(frozen, factors(frozen, asked, torch.arange(2), deltas, workspace), workspace)
+    own = deltas_of(learner, one, "example")
+    train = factors(frozen, one.queries, of, own, workspace, against=test)
     theirs = []
     for i in range(2):
         scores = plain.scores(asked)[i]
@@ -138,4 +148,4 @@ def test_scores_as_targets_equal_autograd(contrast):
         theirs.append(-gradient(plain, wanted))
     expected = expected_gradients(plain, one, of, answers, "example") @ torch.stack(theirs).T
     scale = expected.abs().max()
-    assert_close(products(frozen, train, test, workspace) / scale, expected / scale, rtol=0, atol=1e-12)
+    assert_close(products(train, test, workspace) / scale, expected / scale, rtol=0, atol=1e-12)

@@ -7,17 +7,23 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from corollary.explain.encoding import Frozen
+from corollary.explain.ensemble import Ensemble
 from corollary.explain.extremes import Extremes
-from corollary.explain.factors import Frozen
-from corollary.explain.influence import Asked, Checkpoint, Influence, influences
+from corollary.explain.influence import UNIT, Asked, Checkpoint, Hold, Influence, influences, shared_order
+from corollary.explain.weights import Weights
 from corollary.graph.answers import AnswerIndex
 from corollary.learners.conve import ConvE
 from corollary.learners.protocol import Batch, Place, Queries
 from corollary.learners.row_storage import RowStorage
-from tests.explain.test_factors import frozen_pair, gradient
+from tests.explain.test_factors import CANCELLED, frozen_pair, gradient
 from tests.learners.small_conve import ENTITIES, RELATIONS, config
 
 RATES = (0.1, 0.03)
+PLAIN_NAMES = {
+    "entity_bias": "entities.bias", "relations.weight": "relations", "convolution.weight": "filters",
+    "projection.weight": "projection",
+}  # fmt: skip
 
 
 def triples_of(count: int, seed: int) -> np.ndarray:
@@ -156,15 +162,22 @@ def test_self_influence_is_the_influence_on_oneself(deletion):
     close(influence_of(found, deletion=deletion).self_influence(TRAIN), total)
 
 
-def test_the_loss_of_a_triple_is_that_of_the_last_checkpoint():
-    """Both directions, as examples."""
-    found = models(loss="binary_cross_entropy")
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+@pytest.mark.parametrize("loss", ["binary_cross_entropy", "cross_entropy"])
+def test_the_loss_of_a_triple_is_that_of_the_last_checkpoint(loss, reduction):
+    """Both directions, as examples, dropout off; its neighbours change nothing."""
+    values = {"loss": loss, "reduction": reduction, "label_smoothing": 0.1}
+    found = models(**values)
     plain = found[-1][1]
     wanted = [
         row_loss(plain, int(h), int(r), [int(t)]) + row_loss(plain, int(t), int(r) + RELATIONS, [int(h)])
         for h, r, t in TRAIN
     ]
     close(influence_of(found).losses(TRAIN), torch.stack(wanted).detach())
+    learner = ConvE(config(**values), num_entities=ENTITIES, num_relations=RELATIONS, seed=1).eval()
+    alone = Influence([Checkpoint("final", Frozen(learner), 1.0)], AnswerIndex.build(TRAIN, RELATIONS))
+    assert learner.drop_hidden.probability > 0
+    torch.testing.assert_close(alone.losses(TRAIN[3:4]), alone.losses(TRAIN)[3:4], rtol=1e-5, atol=1e-6)
 
 
 def test_cosines_are_of_the_gradients():
@@ -215,6 +228,84 @@ def _output_parts(plain, triples, bias):
         deltas.append(delta)
         outputs.append(torch.cat([q, torch.ones(len(q), 1, dtype=torch.float64)], 1) if bias else q)
     return torch.stack(deltas), torch.stack(outputs)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "binary_cross_entropy"])
+@pytest.mark.parametrize("variant", ["paper", "libkge"])
+@pytest.mark.parametrize("deletion", ["example", "label"])
+def test_adam_scales_every_entry_of_a_gradient(loss, variant, deletion):
+    """Autograd's gradients, times a random metric, times autograd's gradients; one direction held or all."""
+    found = models(loss=loss, variant=variant, weight="query", label_smoothing=0.1)
+    metrics = [random_metric(learner, seed) for seed, (learner, _) in enumerate(found)]
+    total = 0
+    for (learner, plain), rate, metric in zip(found, RATES, metrics, strict=True):
+        scale = written_out(learner, plain, metric)
+        ours, theirs = (
+            torch.stack([triple_gradient(plain, t, meaning) for t in triples])
+            for triples, meaning in ((TRAIN, deletion), (TEST, "example"))
+        )
+        total = total + rate * (ours * scale) @ theirs.T
+    for held in (True, False):
+        influence = influence_of(
+            found, measure="adam", deletion=deletion, hold=Hold(directions=held, maps=held)
+        )
+        influence.checkpoints = [
+            replace(point, metric=metric)
+            for point, metric in zip(influence.checkpoints, metrics, strict=True)
+        ]
+        close(influence.scores(TRAIN, influence.ask(Asked(TEST))), total)
+
+
+def random_metric(learner, seed) -> Weights:
+    """Positive numbers for every parameter."""
+    rng = torch.Generator().manual_seed(seed)
+    made = Weights.zeros(Frozen(learner))
+    made.change(Frozen(learner), lambda part: torch.rand(part.shape, generator=rng, dtype=part.dtype) + 0.1)
+    return made
+
+
+def written_out(learner, plain, metric) -> torch.Tensor:
+    """The metric in the order of the plain twin's gradient."""
+    parts = dict(metric.named(Frozen(learner)))
+    parts |= {f"entities.{name}": part for name, part in metric.entities.items()}
+    found = []
+    for name, parameter in plain.named_parameters():
+        if name not in CANCELLED:
+            ours = PLAIN_NAMES.get(name, name)
+            found.append(parts[ours].reshape(parameter.shape).flatten())
+    return torch.cat(found)
+
+
+def test_what_is_held_changes_no_byte():
+    """Maps kept or made again, deltas of the asked triples held or made for every unit."""
+    found = models(label_smoothing=0.1)
+    before = None
+    for maps in (True, False):
+        for deltas in (True, False):
+            influence = influence_of(found, hold=Hold(maps=maps, deltas=deltas))
+            scores = influence.scores(TRAIN, influence.ask(Asked(TEST)))
+            assert before is None or torch.equal(before, scores)
+            before = scores
+
+
+def test_an_ensemble_is_the_mean_of_its_members():
+    """Scores, their parts, self-influence, losses."""
+    one, other = (influence_of(models(loss=loss)) for loss in ("cross_entropy", "binary_cross_entropy"))
+    both = Ensemble([one, other])
+    reference = both.ask(Asked(TEST))
+    each = [member.scores(TRAIN, member.ask(Asked(TEST))) for member in (one, other)]
+    close(both.scores(TRAIN, reference), sum(each) / 2)
+    assert len(list(both.scores_by_checkpoint(TRAIN, reference))) == 4
+    close(both.self_influence(TRAIN), (one.self_influence(TRAIN) + other.self_influence(TRAIN)) / 2)
+    close(both.losses(TRAIN), (one.losses(TRAIN) + other.losses(TRAIN)) / 2)
+
+
+def test_the_order_shares_queries_within_a_unit():
+    """A permutation; a relation's triples stand together."""
+    order = shared_order(TRAIN)
+    assert sorted(order.tolist()) == list(range(len(TRAIN)))
+    assert (np.diff(TRAIN[order, 1]) >= 0).all()
+    assert UNIT == 512
 
 
 def test_a_model_that_predicts_tails_alone():

@@ -16,10 +16,10 @@ from corollary.graph.subset import subset_graph
 from corollary.records.run_folder import RunFolder
 from corollary.reports.html import render
 from corollary.runs.config import RunConfig
+from corollary.runs.conve import train_conve
 from corollary.runs.evaluating import evaluate
 from corollary.runs.predicting import Question, predict
 from corollary.runs.run import Run
-from corollary.runs.conve import train_conve
 from corollary.runs.training import resume
 from corollary.training.checkpoints import read_manifest
 

@@ -3,17 +3,27 @@
 import json
 import shutil
 
+import duckdb
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from corollary.errors import ConfigError, InputError, PlanDoesNotFit, RunDamaged, RunError
+from corollary.errors import (
+    ConfigError,
+    GraphDamaged,
+    GraphMismatch,
+    InputError,
+    PlanDoesNotFit,
+    RunDamaged,
+    RunError,
+)
 from corollary.records.sealing import sealed
 from corollary.runs import tracing
 from corollary.runs.run import Run
 from corollary.runs.tracing import TracInConfig, asked_triples, suspects, tracin, training_rows
-from corollary.runs.tracing_results import write_json
+from corollary.runs.tracing_results import write_json, write_table
 from corollary.storage import sha256
 
 
@@ -237,16 +247,91 @@ def test_unknown_names_are_said_and_the_rest_asked(run):
         asked_triples(run, wanted[1:], where="ask.tsv")
 
 
-def test_a_limit_is_kept_or_refused_before_any_work(run):
-    """A smaller limit means smaller blocks; below the smallest an itemised message."""
+def test_a_limit_is_refused_before_any_work(run):
+    """An itemised message, with what would fit."""
+    with pytest.raises(
+        PlanDoesNotFit, match=r"influence with .* needs at least .* feature maps .* unit .* \(MiB\)"
+    ):
+        tracin(run, some_test(run), memory_limit="100MiB")
+
+
+def test_the_batch_size_is_part_of_the_rounding_alone(run):
+    """The same triples lead."""
     asked = some_test(run)
-    with pytest.raises(PlanDoesNotFit, match=r"influence with .* needs at least .* block of triples"):
-        tracin(run, asked, memory_limit="100MiB")
-    free, tight = tracin(run, asked), tracin(run, asked, TracInConfig(batch_size=16))
-    assert tight.block == 16 < free.block
-    assert tight.planned_bytes < free.planned_bytes
-    for one, other in zip(free.triples, tight.triples, strict=True):
+    free, small = tracin(run, asked), tracin(run, asked, TracInConfig(batch_size=16))
+    assert (free.block, small.block) == (512, 16)
+    for one, other in zip(free.triples, small.triples, strict=True):
         assert [p.row for p in one.proponents[:3]] == [p.row for p in other.proponents[:3]]
+
+
+def test_what_is_held_changes_no_byte(run):
+    """Feature maps made again."""
+    asked = some_test(run)
+    free, again = (tracin(run, asked, TracInConfig(recompute=value)) for value in (False, True))
+    assert free.as_dict() == again.as_dict()
+    assert again.planned_bytes < free.planned_bytes
+
+
+def test_an_ensemble_is_the_mean_of_its_runs(run, own, countries):
+    """The same run twice changes nothing but the names; another graph is refused."""
+    asked = some_test(run, 2)
+    alone, both = tracin(run, asked), tracin(run, asked, ensemble=[Run.open(own)])
+    assert both.ensemble == ["run"]
+    assert len(both.checkpoints) == 2
+    for one, other in zip(alone.triples, both.triples, strict=True):
+        assert [p.row for p in one.proponents] == [p.row for p in other.proponents]
+        assert [p.score for p in one.proponents] == pytest.approx(
+            [p.score for p in other.proponents], rel=1e-5
+        )
+    other = Run.open(own)
+    other.graph.info = other.graph.info.model_copy(update={"fingerprint": "0" * 64})
+    with pytest.raises(GraphMismatch, match="an ensemble is of one graph"):
+        tracin(run, asked, ensemble=[other])
+
+
+def test_adam_needs_the_moments_of_its_checkpoints(run, own):
+    """`epoch-0003` still has them, `best` never had; other optimisers have none."""
+    asked = some_test(run, 2)
+    found = tracin(run, asked, TracInConfig(measure="adam", checkpoints=("epoch-0003",), top_k=5))
+    assert found.measure == "adam"
+    plain = tracin(run, asked, TracInConfig(checkpoints=("epoch-0003",), top_k=5))
+    assert [p.row for p in found.triples[0].proponents] != [p.row for p in plain.triples[0].proponents]
+    with pytest.raises(RunError, match=r"best holds no moments .* --set training\.keep_optimizer=true"):
+        tracin(run, asked, TracInConfig(measure="adam"))
+    config = json.loads((own / "config.json").read_text())
+    config["training"]["optimizer"]["name"] = "sgd"
+    del config["seal"]
+    (own / "config.json").write_text(json.dumps(sealed(config)))
+    with pytest.raises(ConfigError, match="was trained by sgd"):
+        tracin(Run.open(own), asked, TracInConfig(measure="adam"))
+
+
+def test_every_influence_is_written_without_being_in_memory_by_name(run, tmp_path):
+    """Streamed files hold what the result says."""
+    asked = some_test(run, 2)
+    found = tracin(run, asked, TracInConfig(top_k=None, relations=("borders",), distribution=True))
+    write_json(found, tmp_path / "all.json")
+    assert json.loads((tmp_path / "all.json").read_text()) == json.loads(json.dumps(found.as_dict()))
+    for name in ("all.csv", "all.parquet"):
+        write_table(found, tmp_path / name)
+    assert len(pd.read_csv(tmp_path / "all.csv")) == len(found.to_pandas())
+    with duckdb.connect() as connection:
+        assert len(connection.read_parquet(str(tmp_path / "all.parquet"))) == len(found.to_pandas())
+    listed = sum(len(one.proponents) + len(one.opponents) for one in found.triples)
+    assert listed == len(found.to_pandas())
+    assert listed == sum(found.distribution.support) + sum(found.distribution.opposition)
+
+
+def test_a_graph_that_has_changed_is_named(own):
+    """Also a large one, which is not looked at when a run is opened."""
+    run = Run.open(own)
+    edges = run.graph.path / "edges" / "train.npy"
+    content = bytearray(edges.read_bytes())
+    content[-4] ^= 1
+    edges.write_bytes(content)
+    run.graph._verified = False
+    with pytest.raises(GraphDamaged, match="train.npy has changed since it was written"):
+        tracin(run, some_test(run, 1))
 
 
 def reseal(folder, **changes):

@@ -223,7 +223,9 @@ def test_a_line_of_metrics_says_what_an_epoch_was(tiny, run):
     assert second["valid"].keys() == {"mrr"}
     assert second["validation_seconds"] >= 0 <= second["seconds"]
     assert first["planned_bytes"] == 0 < first["resident_bytes"]
-    assert first["peak_bytes"] <= second["peak_bytes"] + MIB  # Linux counts pages in batches, thread by thread
+    assert (
+        first["peak_bytes"] <= second["peak_bytes"] + MIB
+    )  # Linux counts pages in batches, thread by thread
 
 
 @pytest.mark.parametrize("workers", [1, 3])

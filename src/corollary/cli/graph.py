@@ -89,6 +89,19 @@ def import_(
     around_file: AroundFile = None,
     hops: Hops = None,
     k_core: KCore = None,
+    taxonomy: Annotated[
+        bool, typer.Option("--taxonomy", help="FILES are taxonomies: child-parent tables, OBO, NCBI's dump.")
+    ] = False,
+    root: Annotated[str | None, typer.Option(help="Taxonomy: keep this node and what is below it.")] = None,
+    ranks: Annotated[
+        str | None, typer.Option(help="Taxonomy: keep these ranks, such as phylum,class.")
+    ] = None,
+    drop_unclassified: Annotated[
+        bool, typer.Option("--drop-unclassified", help="Taxonomy: leave out unclassified nodes.")
+    ] = False,
+    complete: Annotated[
+        Path | None, typer.Option(help="Taxonomy: one that has the ancestors which FILES lack.")
+    ] = None,
     memory_limit: Memory = None,
     as_json: Json = False,
 ) -> None:
@@ -113,6 +126,16 @@ def import_(
     join = {key: value for key, value in (("same_as", same_as), ("rewrite", rewrite)) if value}
     given = {key: value for key, value in (inputs | rest).items() if value is not None}
     budget = Budget.parse(memory_limit)
+    cut = {"root": root, "ranks": ranks, "drop_unclassified": drop_unclassified or None, "complete": complete}
+    if taxonomy:
+        if given.keys() - {"files", "name", *_DEFAULTS} or dataset or join or filters:
+            raise ConfigError(
+                "--taxonomy takes files, --name, --root, --ranks, --drop-unclassified and --complete alone"
+            )
+        _show(_import_taxonomy(output, files or [], name, cut, budget), as_json)
+        return
+    if any(value is not None for value in cut.values()):
+        raise ConfigError("--root, --ranks, --drop-unclassified and --complete go with --taxonomy")
     if dataset is not None:
         if given != _DEFAULTS or join or filters:
             raise ConfigError("--dataset stands alone: filter what it makes with 'corollary graph subset'")
@@ -222,6 +245,18 @@ def _filters(
     """What was given of the filters that `import` and `subset` share."""
     values = dict(locals())
     return {name: value for name, value in values.items() if value is not None and value != []}
+
+
+def _import_taxonomy(
+    output: Path, files: list[Path], name: str | None, cut: dict[str, Any], budget: Any
+) -> "Graph":
+    from corollary.cli.train_poincare import taxonomy_files
+    from corollary.graph.taxonomy_import import TaxonomyImportConfig, import_taxonomy
+
+    values = {**taxonomy_files(files, cut), "name": name}
+    return import_taxonomy(
+        output, TaxonomyImportConfig.build(values, where="graph import"), budget=budget, say=say
+    )
 
 
 def _show(graph: "Graph", as_json: bool) -> None:

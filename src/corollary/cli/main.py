@@ -7,8 +7,21 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from corollary.cli import evaluate, export, graph, plan, predict, quickstart, report, runs, tracin, train
+from corollary.cli import (
+    evaluate,
+    export,
+    graph,
+    plan,
+    predict,
+    quickstart,
+    report,
+    rules,
+    runs,
+    tracin,
+    train,
+)
 from corollary.cli.output import show_error
+from corollary.cli.taxonomy import analyze_taxonomy
 from corollary.errors import CorollaryError
 
 app = typer.Typer(
@@ -23,10 +36,12 @@ app.add_typer(plan.app, name="plan")
 app.add_typer(train.app, name="train")
 app.add_typer(runs.app, name="runs")
 app.add_typer(tracin.app, name="tracin")
+app.add_typer(rules.app, name="rules")
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("export")(export.export)
 app.command("report")(report.report)
+app.command("analyze-taxonomy")(analyze_taxonomy)
 app.command("quickstart")(quickstart.quickstart)
 
 

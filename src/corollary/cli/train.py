@@ -7,6 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from corollary.cli.output import TrainingDisplay, print_json, print_table, say
+from corollary.cli.train_drum import drum
+from corollary.cli.train_poincare import poincare
 from corollary.errors import ConfigError
 
 app = typer.Typer(
@@ -169,3 +171,7 @@ def show_run(run: Any, as_json: bool) -> None:
         print_table(["figure", "test"], [[name, value] for name, value in figures.items()])
     say(f"run folder: {run.path}    report: {run.path / 'report.html'}")
     say(f"next: corollary predict {run.path} --head NAME --relation NAME")
+
+
+app.command("drum")(drum)
+app.command("poincare")(poincare)

@@ -54,9 +54,17 @@ class Extremes:
         return -strength, where
 
     def _joined(self, kept: Kept, scores: Float[Tensor, "asked block"], rows: Int[Tensor, " block"]) -> Kept:
-        """What is kept, and a block; cut down to the best once there is more than that."""
-        values = torch.cat([kept[0], scores.clamp(min=0)], 1)
-        where = torch.cat([kept[1], torch.where(scores > 0, rows, -1)], 1)
+        """What is kept, and of a block those that may belong there; cut down to the best once there is more than that."""
+        if kept[0].shape[1] == self.k:
+            last = kept[0].amin(1, keepdim=True) if self.k else kept[0].new_zeros(len(scores), 1)
+            most = int(((scores >= last) & (scores > 0)).sum(1).max())
+            if not most:
+                return kept
+            scores, places = torch.topk(scores, most, dim=1)
+            where = torch.where(scores > 0, rows[places], -1)
+        else:
+            where = torch.where(scores > 0, rows, -1)
+        values, where = torch.cat([kept[0], scores.clamp(min=0)], 1), torch.cat([kept[1], where], 1)
         return self._best(values, where) if values.shape[1] > self.k else (values, where)
 
     def _best(self, values: Float[Tensor, "asked n"], where: Int[Tensor, "asked n"]) -> Kept:

@@ -1,8 +1,7 @@
 """Gradients of single examples of ConvE as factors: exact inner products without a gradient ever existing.
 
-In evaluation mode ConvE is, for a query (h, r): x = a * [E_h; R_r] + c, u = affine(conv(x)), f = relu(u), z = W f + b,
-y = affine(z), q = relu(y), s = E q + bias. The gradient of an example's loss by each parameter is a product of few
-vectors, and the inner product of two examples' gradients is a sum of products of inner products:
+With the names of `encoding.py`, the gradient of an example's loss by each parameter is a product of few vectors, and the
+inner product of two examples' gradients is a sum of products of inner products:
 
     (delta . delta') (q . q' + [entity bias])                  the entity table as output
     + delta[h'] (q . u') + delta'[h] (u . q')                  ... and as input: E is both
@@ -13,87 +12,50 @@ vectors, and the inner product of two examples' gradients is a sum of products o
 with delta = dL/ds, g = dL/dz, u = dL/dE_h and v = dL/dR_r through the input. Parameters that a later batch norm cancels
 in training (bias of filters and projection, scale and shift of the input's batch norm) have no part: training never
 moved them. Equal to autograd's per-example gradients in float64 (tests/explain/test_factors.py).
+
+What belongs to training queries is made while entities and feature maps go by once (`products.py` reads it): their p
+times the deltas of the asked examples, and their feature maps times theirs.
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from corollary.explain.deltas import Deltas
-from corollary.learners.conve import ConvE
-from corollary.learners.projection import CHUNK_ROWS, Maps
+from corollary.explain.encoding import Encoded, Frozen
+from corollary.learners.projection import CHUNK_ROWS
 from corollary.learners.protocol import Queries
 from corollary.losses import tiles
 from corollary.losses.workspace import Workspace
 
 
-class Frozen:
-    """A ConvE in evaluation mode: its batch norms as fixed affine maps."""
+class Against(Protocol):
+    """What training queries are compared with while they are encoded (`products.Asked`)."""
 
-    def __init__(self, learner: ConvE) -> None:
-        assert not learner.training
-        self.learner, self.config, self.entities = learner, learner.config, learner.entities
-        self.paper = self.config.variant == "paper"
-        norm = learner.norm_features
-        self.rate, self.scale = _affine(norm)
-        self.mean = _running_mean(norm) - (0 if learner.filter_bias is None else learner.filter_bias.detach())
-        shift = 0 if norm.bias is None else norm.bias.detach()
-        self.offset = shift - self.scale * self.mean
-        self.filters = learner.filters.detach().flatten(1)
-        self.scaled = (self.filters * self.scale[:, None]).contiguous()
-        self.hidden_rate, self.hidden_scale = _affine(learner.norm_hidden)
-        norm_input = learner.norm_input
-        self.input_scale = (
-            _affine(norm_input)[1]
-            if isinstance(norm_input, nn.BatchNorm2d)
-            else torch.ones_like(self.rate[:1])
-        )
-
-
-def _affine(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """1 / deviation, and that times the learned scale."""
-    assert norm.running_var is not None
-    rate = (norm.running_var + norm.eps).rsqrt()
-    return rate, rate if norm.weight is None else rate * norm.weight.detach()
-
-
-def _running_mean(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> Tensor:
-    assert norm.running_mean is not None
-    return norm.running_mean
+    @property
+    def count(self) -> int: ...
+    @property
+    def maps(self) -> Float[Tensor, "asked_queries features"] | None: ...
+    @property
+    def totals(self) -> Float[Tensor, " asked"]: ...
+    def block(self, rows: slice) -> Float[Tensor, "asked rows"]: ...
 
 
 @dataclass(frozen=True)
-class Encoded:
-    """Distinct queries, forward."""
+class Wide:
+    """What one pass over all entities tells of some queries."""
 
-    queries: Queries
-    maps: Maps
-    f: Float[Tensor, "queries features"]
-    z: Float[Tensor, "queries dim"]
-    """Normalised, before scale and shift."""
-    open: Float[Tensor, "queries dim"]
-    """1 where the last ReLU passes."""
-    q: Float[Tensor, "queries dim"]
-
-    @classmethod
-    @torch.no_grad()
-    def of(cls, frozen: Frozen, queries: Queries) -> "Encoded":
-        learner, config = frozen.learner, frozen.config
-        head, relation = learner.entities.rows(queries.entity_ids), learner.relations[queries.relation_ids]
-        maps = Maps(learner.norm_input(learner.stack(head, relation)), config.kernel)
-        f = head.new_empty(len(queries), config.channels, maps.patches)
-        keep = head.new_ones(min(len(queries), CHUNK_ROWS), config.channels)
-        for rows in maps.chunks():
-            maps.activate(rows, frozen.scaled, frozen.offset, keep[: rows.stop - rows.start], f[rows])
-        flat = f.flatten(1)
-        norm = learner.norm_hidden
-        raw = torch.addmm(learner.projection_bias, flat, learner.projection.T)
-        z = (raw - _running_mean(norm)) * frozen.hidden_rate
-        y = z if norm.weight is None else z * norm.weight + norm.bias
-        opened = (y > 0).to(y) if frozen.paper else torch.ones_like(y)
-        return cls(queries, maps, flat, z, opened, y * opened)
+    pull: Float[Tensor, "queries dim"]
+    """Sum over entities of p times their row."""
+    log_total: Float[Tensor, " totals"]
+    """Log-sum-exp of the scores under cross-entropy; empty under binary cross-entropy."""
+    totals: Float[Tensor, " queries"]
+    """Sum of p."""
+    products: Float[Tensor, "queries asked"]
+    """Sum over entities of p times the deltas of asked examples; without columns where there are none."""
 
 
 @dataclass(frozen=True)
@@ -104,12 +66,15 @@ class Factors:
     of: Int[Tensor, " examples"]
     """The query of each example."""
     deltas: Deltas
-    log_total: Float[Tensor, " queries"]
-    """Log-sum-exp of each query's scores under cross-entropy; empty under binary cross-entropy."""
+    wide: Wide
     u: Float[Tensor, "examples dim"]
     v: Float[Tensor, "examples dim"]
     g: Float[Tensor, "examples dim"]
     k: Float[Tensor, "examples rest"]
+    of_q: Float[Tensor, "examples dim"]
+    """Gradient by the encoder's output."""
+    map_products: Float[Tensor, "queries asked_queries"]
+    """f . f' with asked queries; without columns where there are none."""
 
     @property
     def heads(self) -> Int[Tensor, " examples"]:
@@ -125,50 +90,101 @@ class Factors:
 
 
 @torch.no_grad()
-def factors(frozen: Frozen, queries: Queries, of: Tensor, deltas: Deltas, workspace: Workspace) -> Factors:
+def factors(
+    frozen: Frozen,
+    queries: Queries,
+    of: Tensor,
+    deltas: Deltas,
+    workspace: Workspace,
+    *,
+    against: Against | None = None,
+    keep: bool = True,
+) -> Factors:
     """Forward over distinct queries, backward over examples.
 
-    Memory: queries * features entries for the maps, one chunk of examples' maps and their gradient, one tile of scores.
+    Args:
+        against: asked examples, for products with them on the way.
+        keep: hold the feature maps of all queries until the backward pass; else they are made again. Same bytes.
+
+    Memory: with `keep` queries * features entries; a chunk of maps and their gradient, one tile of scores.
     """
-    encoded = Encoded.of(frozen, queries)
+    theirs = None if against is None else against.maps
+    near = deltas.alpha.new_empty(len(queries), 0 if theirs is None else len(theirs))
+
+    def look(rows: slice, f: Tensor) -> None:
+        if theirs is not None:
+            workspace.product(f, theirs.T, near[rows])
+
+    encoded = Encoded.of(frozen, queries, workspace, keep=keep, each=look)
+    wide = sweep(frozen, encoded.q, workspace, against)
+    of_q = wide.pull[of] * deltas.alpha[:, None] + deltas.sums(rows_of(frozen, deltas.ids))
+    if deltas.rows is not None:
+        by_row = deltas.rows.sums(of_q.shape[1], of_q, lambda _, ids: rows_of(frozen, ids))
+        of_q += by_row[of] * deltas.beta[:, None]
+    back = _backward(frozen, encoded, of, of_q, workspace)
+    return Factors(encoded, of, deltas, wide, *back, of_q, near)
+
+
+def rows_of(frozen: Frozen, ids: Int[Tensor, " n"]) -> Float[Tensor, "n dim"]:
+    """Entity rows by id."""
+    return frozen.entities.storage.gather(frozen.entities.parts["weight"], ids)
+
+
+def sweep(
+    frozen: Frozen, q: Float[Tensor, "queries dim"], workspace: Workspace, against: Against | None = None
+) -> Wide:
+    """One pass over entities. Memory: one tile of queries x block of entities."""
     table = frozen.entities
-    pull, log_total = _pull(frozen, encoded.q, workspace)
-    entries = table.storage.gather(table.parts["weight"], deltas.ids)
-    of_q = pull[of] * deltas.alpha[:, None] + deltas.sums(entries)
-    return Factors(encoded, of, deltas, log_total, *_backward(frozen, encoded, of, of_q, workspace))
-
-
-def _pull(
-    frozen: Frozen, q: Float[Tensor, "queries dim"], workspace: Workspace
-) -> tuple[Float[Tensor, "queries dim"], Float[Tensor, " log_totals"]]:
-    """What p makes of the entity rows, and the log-sum-exp of scores under cross-entropy, in one pass over entities.
-
-    Under cross-entropy with the largest score so far taken out: sums so far are scaled down where a larger one comes.
-    """
-    table, pull = frozen.entities, torch.zeros_like(q)
-    labels = frozen.learner.labels
+    pull = torch.zeros_like(q)
+    found = q.new_zeros(len(q), 0 if against is None else against.count)
     if frozen.config.loss == "binary_cross_entropy":
+        totals = q.new_zeros(len(q))
         for rows in table.block_slices():
             weight, bias = table.block(rows)
-            p = _wide(frozen, q, weight, bias, q.new_zeros(0), workspace)
+            p = wide_part(frozen, q, weight, bias, q.new_zeros(0), workspace)
             workspace.product(p, weight, pull, add=pull)
-        return pull, q.new_zeros(0)
-    top, total, every = q.new_full((len(q),), -torch.inf), q.new_zeros(len(q)), q.new_zeros(q.shape[1])
+            if against is not None:
+                workspace.product(p, against.block(rows).T, found, add=found)
+            totals += p.sum(1)
+        return Wide(pull, q.new_zeros(0), totals, found)
+    return _softmax_sweep(frozen, q, pull, found, workspace, against)
+
+
+def _softmax_sweep(
+    frozen: Frozen, q: Tensor, pull: Tensor, found: Tensor, workspace: Workspace, against: Against | None
+) -> Wide:
+    """The largest score so far is taken out, and sums so far are scaled down where a larger one comes.
+
+    Source: Milakov & Gimelshein 2018.
+    """
+    table, every = frozen.entities, frozen.learner.labels.every
+    top, total = q.new_full((len(q),), -torch.inf), q.new_zeros(len(q))
+    ones, column_sum = torch.ones_like(total), q.new_zeros(q.shape[1])
     for rows in table.block_slices():
         weight, bias = table.block(rows)
         scores = workspace.product(q, weight.T, workspace.take("scores", q, len(q), len(weight)), add=bias)
         higher = torch.maximum(top, scores.amax(1))
         smaller = (top - higher).exp()
-        tiles.softmax_(scores, higher, torch.ones_like(total))
-        total = total * smaller + scores.sum(1)
+        tiles.softmax_(scores, higher, ones)
+        total.mul_(smaller).add_(scores.sum(1))
         workspace.product(scores, weight, pull, add=pull.mul_(smaller[:, None]))
-        every += weight.sum(0)
+        if against is not None:
+            workspace.product(scores, against.block(rows).T, found, add=found.mul_(smaller[:, None]))
+        if every:
+            column_sum += weight.sum(0)
         top = higher
-    mass = labels.positive + labels.every * table.num_rows
-    return pull.mul_((mass / total)[:, None]).sub_(every * labels.every), top + total.log()
+    scale = frozen.mass / total
+    pull.mul_(scale[:, None])
+    found.mul_(scale[:, None])
+    if every:
+        pull.sub_(column_sum * every)
+        if against is not None:
+            found.sub_(against.totals * every)
+    sums = torch.full_like(total, frozen.mass - every * table.num_rows)
+    return Wide(pull, top + total.log(), sums, found)
 
 
-def _wide(
+def wide_part(
     frozen: Frozen,
     q: Tensor,
     weight: Tensor,
@@ -179,11 +195,15 @@ def _wide(
 ) -> Float[Tensor, "queries rows"]:
     """p over some entities: what the loss of a query gives each, but for its true answers."""
     scores = workspace.product(q, weight.T, workspace.take(name, q, len(q), len(weight)), add=bias)
-    labels, ones = frozen.learner.labels, q.new_ones(len(q))
+    return as_p_(frozen, scores, log_total)
+
+
+def as_p_(frozen: Frozen, scores: Tensor, log_total: Tensor) -> Float[Tensor, "queries rows"]:
+    """Scores of queries turned into p, in place."""
+    every, ones = frozen.learner.labels.every, scores.new_ones(len(scores))
     if frozen.config.loss == "binary_cross_entropy":
-        return tiles.sigmoid_(scores, ones, torch.zeros_like(ones)).sub_(labels.every)
-    mass = labels.positive + labels.every * frozen.entities.num_rows
-    return tiles.softmax_(scores, log_total, ones * mass).sub_(labels.every)
+        return tiles.sigmoid_(scores, ones, torch.zeros_like(ones)).sub_(every)
+    return tiles.softmax_(scores, log_total, ones * frozen.mass).sub_(every)
 
 
 def _backward(
@@ -195,20 +215,17 @@ def _backward(
     g = of_y * frozen.hidden_scale
     shape = (config.channels, maps.patches)
     image_gradient = of_q.new_empty(len(of), maps.pixels.shape[1])
-    by_tap, by_channel = (
-        of_q.new_empty(len(of), *frozen.filters.shape),
-        of_q.new_empty(len(of), config.channels),
-    )
+    by_tap = of_q.new_empty(len(of), *frozen.filters.shape)
+    by_channel = of_q.new_empty(len(of), config.channels)
     for start in range(0, len(of), CHUNK_ROWS):
         rows = slice(start, min(start + CHUNK_ROWS, len(of)))
-        flowing = workspace.take("gradient of maps", of_q, rows.stop - rows.start, *shape)
-        workspace.product(g[rows], learner.projection.detach(), flowing.flatten(1))
-        chunk = maps.select(of[rows])
-        keep = of_q.new_ones(rows.stop - rows.start, config.channels)
-        whole = slice(0, rows.stop - rows.start)
+        size = rows.stop - rows.start
+        flowing = workspace.take("gradient of maps", of_q, size, *shape)
+        workspace.product(g[rows], frozen.projection, flowing.flatten(1))
+        chunk, f = encoded.maps_of(frozen, of[rows], workspace)
         chunk.activate_backward(
-            whole, frozen.scaled, keep, encoded.f[of[rows]].view(-1, *shape), flowing, image_gradient[rows],
-            by_tap[rows], by_channel[rows],
+            slice(0, size), frozen.scaled, of_q.new_ones(size, config.channels), f.view(-1, *shape), flowing,
+            image_gradient[rows], by_tap[rows], by_channel[rows],
         )  # fmt: skip
     rest = [(by_tap * frozen.scale[:, None]).flatten(1)]
     if learner.norm_features.weight is not None:
@@ -218,84 +235,3 @@ def _backward(
         rest += [of_y * encoded.z[of], of_y]
     u, v = learner.unstack(image_gradient * frozen.input_scale)
     return u, v, g, torch.cat(rest, 1)
-
-
-@torch.no_grad()
-def products(
-    frozen: Frozen, train: Factors, test: Factors, workspace: Workspace
-) -> Float[Tensor, "train test"]:
-    """Inner products of the gradients of every training example with every test example.
-
-    Memory: two tiles of scores and a few arrays of train x test; nothing of examples x entities.
-    """
-    result = output_products(frozen, train, test, workspace)
-    result += _delta_at(frozen, train, test.heads, workspace) * (train.q @ test.u.T)
-    result += _delta_at(frozen, test, train.heads, workspace).T * (train.u @ test.q.T)
-    result += (train.heads[:, None] == test.heads) * (train.u @ test.u.T)
-    result += (train.relations[:, None] == test.relations) * (train.v @ test.v.T)
-    f = workspace.product(
-        train.encoded.f, test.encoded.f.T, train.u.new_empty(len(train.encoded.f), len(test.encoded.f))
-    )
-    result += (train.g @ test.g.T) * f[train.of][:, test.of]
-    return result.addmm_(train.k, test.k.T)
-
-
-@torch.no_grad()
-def output_products(
-    frozen: Frozen,
-    train: Factors,
-    test: Factors,
-    workspace: Workspace,
-    metric: Float[Tensor, "width width"] | None = None,
-) -> Float[Tensor, "train test"]:
-    """The part of the inner products that comes from the entity table and its bias as output layer.
-
-    Args:
-        metric: between encoder outputs, with a last row and column for the bias where there is one; the identity when
-            not given.
-    """
-    delta = train.deltas.alpha[:, None] * _wide_products(frozen, train, test, workspace)[train.of]
-    at_entries = _delta_at(frozen, test, train.deltas.ids, workspace)
-    delta += train.deltas.sums(at_entries.T.contiguous())
-    ours = with_bias(frozen, train.encoded.q)
-    theirs = with_bias(frozen, test.encoded.q)
-    near = (ours if metric is None else ours @ metric) @ theirs.T
-    return delta.mul_(near[train.of][:, test.of])
-
-
-def with_bias(frozen: Frozen, q: Float[Tensor, "queries dim"]) -> Float[Tensor, "queries width"]:
-    """Encoder outputs as the output layer reads them: a one beside them where entities have a bias."""
-    return torch.cat([q, torch.ones_like(q[:, :1])], 1) if frozen.config.entity_bias else q
-
-
-def _wide_products(
-    frozen: Frozen, train: Factors, test: Factors, workspace: Workspace
-) -> Float[Tensor, "queries test"]:
-    """p of every training query times the whole delta of every test example."""
-    table, out = frozen.entities, train.u.new_zeros(len(train.encoded.q), len(test.of))
-    for rows in table.block_slices():
-        weight, bias = table.block(rows)
-        theirs = _wide(frozen, test.encoded.q, weight, bias, test.log_total, workspace, "their scores")
-        dense = theirs[test.of] * test.deltas.alpha[:, None]
-        inside = (test.deltas.ids >= rows.start) & (test.deltas.ids < rows.stop)
-        where = (test.deltas.example[inside], test.deltas.ids[inside] - rows.start)
-        dense.index_put_(where, test.deltas.values[inside], accumulate=True)
-        p = _wide(frozen, train.encoded.q, weight, bias, train.log_total, workspace)
-        workspace.product(p, dense.T, out, add=out)
-    return out
-
-
-def _delta_at(
-    frozen: Frozen, some: Factors, ids: Int[Tensor, " places"], workspace: Workspace
-) -> Float[Tensor, "examples places"]:
-    """The deltas of examples at some entities."""
-    table, deltas = frozen.entities, some.deltas
-    distinct, place = torch.unique(ids, return_inverse=True)
-    weight = table.storage.gather(table.parts["weight"], distinct)
-    bias = table.storage.gather(table.parts["bias"], distinct) if "bias" in table.parts else None
-    wide = _wide(frozen, some.encoded.q, weight, bias, some.log_total, workspace, "scores at places")
-    found = wide[some.of] * deltas.alpha[:, None]
-    at = torch.searchsorted(distinct, deltas.ids).clamp(max=len(distinct) - 1)
-    hit = distinct[at] == deltas.ids
-    found.index_put_((deltas.example[hit], at[hit]), deltas.values[hit], accumulate=True)
-    return found[:, place]

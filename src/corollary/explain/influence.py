@@ -16,11 +16,14 @@ Other scores, named for what they are (`Measure`):
 - `output-kfac`: the same with encoder outputs measured by the inverse of their second moment over the training
   examples, one factor of K-FAC (Martens & Grosse 2015), damped by `DAMPING` of its mean eigenvalue.
 - `cosine`: the cosine between the gradients of the two triples in place of their inner product; rates weigh it.
+- `adam`: the training triple's gradient as Adam takes it, divided entry by entry by sqrt(second moment) + eps of the
+  checkpoint: one forward-mode pass over the training triples an asked triple (`tangents.py`). First moments are left
+  out: over the steps that follow they add up to the gradient.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -28,38 +31,40 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from corollary.explain import deltas as meaning
-from corollary.explain.deltas import Deletion, Deltas
-from corollary.explain.factors import (
-    Encoded,
-    Factors,
-    Frozen,
-    factors,
-    output_products,
-    products,
-    with_bias,
-)
+from corollary.explain import products as inner
+from corollary.explain.deltas import Deletion
+from corollary.explain.encoding import Encoded, Frozen, with_bias
+from corollary.explain.factors import Factors, factors
+from corollary.explain.losses import example_losses
+from corollary.explain.tangents import tangents
+from corollary.explain.weights import Weights
 from corollary.graph.answers import AnswerIndex, Side, directed
-from corollary.learners.protocol import Batch, Place, Queries
+from corollary.learners.protocol import Queries
 from corollary.losses.workspace import Workspace
 
 Target = Literal["loss", "score", "contrast"]
-Measure = Literal["tracin", "output", "output-kfac", "cosine"]
+Measure = Literal["tracin", "output", "output-kfac", "cosine", "adam"]
 SIDES: tuple[Side, ...] = ("tail", "head")
-SELF_ROWS = 64
-"""Triples whose products are all made to read their diagonal: the arithmetic is still less than the forward pass's."""
+UNIT = 512
+"""Triples that go by together: every product is of one unit, so that the memory at hand changes no byte."""
 DAMPING = 0.1
-"""Of the second moment; agreed best with retraining on UMLS."""
+"""Of the second moment's mean eigenvalue."""
 MOMENT_ROWS = 1024
 """Queries encoded at a time for the second moment."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model as it stood, and the learning rate it was trained with then."""
+    """A model as it stood, and the learning rate it was trained with then.
+
+    Args:
+        metric: what each entry of a gradient is scaled by, for `adam`.
+    """
 
     name: str
     frozen: Frozen
     learning_rate: float
+    metric: Weights | None = None
 
 
 @dataclass(frozen=True)
@@ -79,13 +84,30 @@ class Asked:
 
 
 @dataclass(frozen=True)
+class Hold:
+    """What is held because it fits, in place of being made again for every unit. Changes time, no byte.
+
+    Args:
+        maps: feature maps of a unit's queries.
+        deltas: of the asked examples at all entities.
+        directions: of the asked triples, for `adam`: a value a parameter each.
+    """
+
+    maps: bool = True
+    deltas: bool = True
+    directions: bool = True
+
+
+@dataclass(frozen=True)
 class Reference:
     """What training triples are compared with: the examples of the asked triples, side after side, by checkpoint."""
 
     num_asked: int
-    factors: list[Factors]
+    asked: list[inner.Asked]
     norms: list[Float[Tensor, " asked"]]
     """Lengths of the gradients of the asked triples, for the cosine; empty otherwise."""
+    directions: list[list[Weights]] = field(default_factory=list)
+    """For `adam`: by checkpoint, of every asked triple, or one that is made again and again."""
 
 
 class Influence:
@@ -99,6 +121,7 @@ class Influence:
         deletion: Deletion = "example",
         measure: Measure = "tracin",
         workspace: Workspace | None = None,
+        hold: Hold = Hold(),
     ) -> None:
         """Get ready; `output-kfac` encodes every query of the index once.
 
@@ -106,59 +129,72 @@ class Influence:
             index: answers of the training triples.
         """
         self.checkpoints, self.index, self.deletion, self.measure = checkpoints, index, deletion, measure
-        self.workspace = workspace or Workspace()
+        self.workspace, self.hold = workspace or Workspace(), hold
         config = checkpoints[0].frozen.config
         self.sides: tuple[Side, ...] = SIDES if config.sides == "both" else ("tail",)
         self._metrics = [
             self._metric(point.frozen) if measure == "output-kfac" else None for point in checkpoints
         ]
 
+    @torch.no_grad()
     def ask(self, asked: Asked) -> Reference:
         """Factors of the asked triples, for every checkpoint. Memory: those of as many queries a side."""
         sides = tuple(side for side in asked.sides if side in self.sides)
-        found = [self._asked(point.frozen, asked, sides) for point in self.checkpoints]
-        norms = []
-        if self.measure == "cosine":
-            for point, theirs in zip(self.checkpoints, found, strict=True):
-                norms.append(self._squares(point.frozen, theirs, len(sides)).sqrt())
-        return Reference(len(asked.triples), found, norms)
+        count = len(asked.triples)
+        found, norms, directions = [], [], []
+        for point in self.checkpoints:
+            theirs = self._asked(point.frozen, asked, sides)
+            found.append(inner.Asked(point.frozen, theirs, self.workspace, hold=self.hold.deltas))
+            if self.measure == "cosine":
+                norms.append(self._squares(point.frozen, theirs, len(sides)).clamp_(min=0).sqrt())
+            if self.measure == "adam":
+                held = count if self.hold.directions else 1
+                made = [Weights.zeros(point.frozen) for _ in range(held)]
+                for number in range(held):
+                    _aim(made[number], point, found[-1], number, count)
+                directions.append(made)
+        return Reference(count, found, norms, directions)
 
-    def scores(
-        self, triples: Int[np.ndarray, "block 3"], reference: Reference
-    ) -> Float[Tensor, "block asked"]:
-        """Influence of every triple of a block on every asked one."""
+    @torch.no_grad()
+    def scores(self, triples: Int[np.ndarray, "unit 3"], reference: Reference) -> Float[Tensor, "unit asked"]:
+        """Influence of every triple of a unit on every asked one, on the device of the model."""
         parts = self.scores_by_checkpoint(triples, reference)
         total = next(parts)
         for part in parts:
             total += part
         return total
 
+    @torch.no_grad()
     def scores_by_checkpoint(
-        self, triples: Int[np.ndarray, "block 3"], reference: Reference
-    ) -> Iterator[Float[Tensor, "block asked"]]:
+        self, triples: Int[np.ndarray, "unit 3"], reference: Reference
+    ) -> Iterator[Float[Tensor, "unit asked"]]:
         """What each checkpoint adds to `scores`, its learning rate among it."""
         for number, point in enumerate(self.checkpoints):
-            ours, theirs = self._training(point.frozen, triples), reference.factors[number]
-            found = self._products(point.frozen, ours, theirs, self._metrics[number])
-            summed = _fold(found, len(triples), reference.num_asked)
+            theirs = reference.asked[number]
+            ours = self._training(point.frozen, triples, against=None if self.measure == "adam" else theirs)
+            if self.measure == "adam":
+                summed = self._tangents(point, ours, reference, number)
+            else:
+                found = self._products(ours, theirs, self._metrics[number])
+                summed = _fold(found, len(triples), reference.num_asked)
             if self.measure == "cosine":
-                norms = self._training_norms(point.frozen, triples)
-                summed /= (norms[:, None] * reference.norms[number]).clamp_(
-                    min=torch.finfo(summed.dtype).tiny
-                )
+                norms = self._squares(point.frozen, ours, len(self.sides)).clamp_(min=0).sqrt()
+                smallest = torch.finfo(summed.dtype).tiny
+                summed /= (norms[:, None] * reference.norms[number]).clamp_(min=smallest)
             yield summed.mul_(point.learning_rate)
 
+    @torch.no_grad()
     def self_influence(
         self, triples: Int[np.ndarray, "n 3"], *, deletion: Deletion | None = None
     ) -> Float[Tensor, " n"]:
-        """Influence of every triple on its own loss: large for what the model had to learn by heart.
+        """TracIn of every triple on its own loss: large for what the model had to learn by heart.
 
         Args:
             deletion: what is meant by the triple's loss; that of the training triples when not given.
         """
         total = self._like.new_zeros(len(triples))
-        for start in range(0, len(triples), SELF_ROWS):
-            rows = slice(start, start + SELF_ROWS)
+        for start in range(0, len(triples), UNIT):
+            rows = slice(start, start + UNIT)
             for point in self.checkpoints:
                 ours = self._training(point.frozen, triples[rows], deletion)
                 total[rows] += point.learning_rate * self._squares(point.frozen, ours, len(self.sides))
@@ -167,40 +203,62 @@ class Influence:
     @torch.no_grad()
     def losses(self, triples: Int[np.ndarray, "n 3"]) -> Float[Tensor, " n"]:
         """Loss of every triple under the last checkpoint, as an example of its own, summed over directions."""
-        learner = self.checkpoints[-1].frozen.learner
+        frozen = self.checkpoints[-1].frozen
         total = self._like.new_zeros(len(triples))
-        for start in range(0, len(triples), MOMENT_ROWS):
-            some = triples[start : start + MOMENT_ROWS]
+        for start in range(0, len(triples), UNIT):
+            some = triples[start : start + UNIT]
             for side in self.sides:
                 given, relation, answers = self._examples(some, (side,))
-                queries = Queries(torch.from_numpy(given), torch.from_numpy(relation))
-                offsets = torch.arange(len(some) + 1)
-                batch = Batch(queries, offsets, torch.from_numpy(answers), Place(0, 0, 0))
-                total[start : start + len(some)] += learner.losses(batch)
+                queries = self._queries(given, relation)
+                q = Encoded.of(frozen, queries, self.workspace, keep=False).q
+                found = example_losses(frozen, q, self._ids(answers), self.workspace)
+                total[start : start + len(some)] += found
         return total
 
     @property
     def _like(self) -> Tensor:
         return self.checkpoints[0].frozen.filters
 
+    @property
+    def _device(self) -> torch.device:
+        return self._like.device
+
+    def _ids(self, ids: np.ndarray) -> Int[Tensor, " n"]:
+        """On the device of the model."""
+        return torch.from_numpy(ids).to(self._device)
+
+    def _queries(self, entity: np.ndarray, relation: np.ndarray) -> Queries:
+        return Queries(self._ids(entity), self._ids(relation))
+
     def _products(
-        self, frozen: Frozen, ours: Factors, theirs: Factors, metric: Tensor | None
+        self, ours: Factors, theirs: inner.Asked, metric: Tensor | None
     ) -> Float[Tensor, "train test"]:
         if self.measure in ("tracin", "cosine"):
-            return products(frozen, ours, theirs, self.workspace)
-        return output_products(frozen, ours, theirs, self.workspace, metric)
+            return inner.products(ours, theirs, self.workspace)
+        return inner.output_products(ours, theirs, self.workspace, metric)
+
+    def _tangents(
+        self, point: Checkpoint, ours: Factors, reference: Reference, number: int
+    ) -> Float[Tensor, "unit asked"]:
+        """Changes of losses along the asked triples' directions, one after the other where one is held."""
+        held, count = reference.directions[number], reference.num_asked
+        triples = len(ours.of) // len(self.sides)
+        if len(held) == count:
+            return _fold(tangents(point.frozen, ours, held, self.workspace), triples, count)
+        found = []
+        for asked in range(count):
+            _aim(held[0], point, reference.asked[number], asked, count)
+            found.append(_fold(tangents(point.frozen, ours, held, self.workspace), triples, 1))
+        return torch.cat(found, 1)
 
     def _squares(self, frozen: Frozen, some: Factors, sides: int) -> Float[Tensor, " triples"]:
         """Squared lengths of the gradients of triples that come side after side."""
         count = len(some.of) // sides
-        return _fold(products(frozen, some, some, self.workspace), count, count).diagonal()
-
-    def _training_norms(self, frozen: Frozen, triples: Int[np.ndarray, "n 3"]) -> Float[Tensor, " n"]:
-        squares = [
-            self._squares(frozen, self._training(frozen, triples[start : start + SELF_ROWS]), len(self.sides))
-            for start in range(0, len(triples), SELF_ROWS)
-        ]
-        return torch.cat(squares).clamp_(min=0).sqrt()
+        every = torch.arange(len(some.of), device=self._device)
+        found = inner.pair_products(frozen, some, every, every, self.workspace).view(sides, count).sum(0)
+        if sides == 2:
+            found += 2 * inner.pair_products(frozen, some, every[:count], every[count:], self.workspace)
+        return found
 
     def _metric(self, frozen: Frozen) -> Float[Tensor, "width width"]:
         """The inverse of the damped second moment of encoder outputs over the training examples."""
@@ -214,51 +272,51 @@ class Influence:
             if self.sides == ("tail",):
                 answers = np.where(relation < self.index.num_relations, answers, 0)
                 relation = np.where(relation < self.index.num_relations, relation, 0)
-            queries = Queries(torch.from_numpy(entity), torch.from_numpy(relation))
-            q = with_bias(frozen, Encoded.of(frozen, queries).q).double()
+            queries = self._queries(entity, relation)
+            q = with_bias(frozen, Encoded.of(frozen, queries, self.workspace, keep=False).q).double().cpu()
             weights = torch.from_numpy(answers).double()
             moment += (q * weights[:, None]).T @ q
             count += float(weights.sum())
         moment /= count
         damping = DAMPING * float(moment.trace()) / frozen.config.embedding_dim
-        return torch.linalg.inv(moment + damping * torch.eye(width, dtype=torch.float64)).to(self._like.dtype)
+        return torch.linalg.inv(moment + damping * torch.eye(width, dtype=torch.float64)).to(self._like)
 
     def _training(
-        self, frozen: Frozen, triples: Int[np.ndarray, "block 3"], deletion: Deletion | None = None
+        self,
+        frozen: Frozen,
+        triples: Int[np.ndarray, "unit 3"],
+        deletion: Deletion | None = None,
+        *,
+        against: inner.Asked | None = None,
     ) -> Factors:
         """Factors of training triples, side after side; triples that share a query share its forward pass."""
         given, relation, answers = self._examples(triples, self.sides)
         entity, directed_relation, of = self._distinct(given, relation)
         config, labels, like = frozen.config, frozen.learner.labels, self._like
-        count, found = frozen.entities.num_rows, torch.from_numpy(answers)
+        count, found = frozen.entities.num_rows, self._ids(answers)
         if (deletion or self.deletion) == "example":
             deltas = meaning.of_examples(config, labels, found, like=like, num_entities=count)
         else:
             offsets, row = self.index.gather(self.index.find(entity, directed_relation))
-            known = torch.from_numpy(offsets), torch.from_numpy(row.astype(np.int64))
+            known = self._ids(offsets), self._ids(row.astype(np.int64))
             deltas = meaning.of_labels(config, labels, of, found, *known, like=like, num_entities=count)
-        return self._factors(frozen, entity, directed_relation, of, deltas)
+        queries = self._queries(entity, directed_relation)
+        return factors(frozen, queries, of, deltas, self.workspace, against=against, keep=self.hold.maps)
 
     def _asked(self, frozen: Frozen, asked: Asked, sides: tuple[Side, ...]) -> Factors:
         given, relation, answers = self._examples(asked.triples, sides)
         entity, directed_relation, of = self._distinct(given, relation)
         if asked.target == "loss":
             deltas = meaning.of_examples(
-                frozen.config, frozen.learner.labels, torch.from_numpy(answers),
+                frozen.config, frozen.learner.labels, self._ids(answers),
                 like=self._like, num_entities=frozen.entities.num_rows,
             )  # fmt: skip
         else:
             rivals = None
             if asked.rivals is not None:
-                rivals = torch.from_numpy(np.tile(asked.rivals.astype(np.int64), len(sides)))
-            deltas = meaning.of_scores(torch.from_numpy(answers), rivals, like=self._like)
-        return self._factors(frozen, entity, directed_relation, of, deltas)
-
-    def _factors(
-        self, frozen: Frozen, entity: np.ndarray, relation: np.ndarray, of: Tensor, deltas: Deltas
-    ) -> Factors:
-        queries = Queries(torch.from_numpy(entity), torch.from_numpy(relation))
-        return factors(frozen, queries, of, deltas, self.workspace)
+                rivals = self._ids(np.tile(asked.rivals.astype(np.int64), len(sides)))
+            deltas = meaning.of_scores(self._ids(answers), rivals, like=self._like)
+        return factors(frozen, self._queries(entity, directed_relation), of, deltas, self.workspace)
 
     def _examples(
         self, triples: Int[np.ndarray, "n 3"], sides: Sequence[Side]
@@ -278,7 +336,7 @@ class Influence:
         """Entities and relations of distinct queries, and which one belongs to each example."""
         count = 2 * self.index.num_relations
         keys, of = np.unique(given * count + relation, return_inverse=True)
-        return keys // count, keys % count, torch.from_numpy(of)
+        return keys // count, keys % count, self._ids(of)
 
 
 def _fold(found: Float[Tensor, "train test"], triples: int, asked: int) -> Float[Tensor, "triples asked"]:
@@ -287,12 +345,19 @@ def _fold(found: Float[Tensor, "train test"], triples: int, asked: int) -> Float
     return result
 
 
+def _aim(direction: Weights, point: Checkpoint, asked: inner.Asked, number: int, count: int) -> None:
+    """Make it the gradient of one asked triple, as Adam scales it."""
+    assert point.metric is not None, "adam needs the second moments of its checkpoints"
+    direction.fill(asked, range(number, asked.count, count))
+    direction.scale(point.frozen, point.metric)
+
+
 def influences(
-    influence: Influence,
+    influence: Any,
     triples: Int[np.ndarray, "train 3"],
-    reference: Reference,
+    reference: Any,
     *,
-    block: int,
+    block: int = UNIT,
     start: int = 0,
 ) -> Iterator[tuple[Int[np.ndarray, " block"], Float[Tensor, "block asked"]]]:
     """Rows and scores, block by block from the `start`th block on, in the order in which most queries are shared."""
@@ -303,5 +368,17 @@ def influences(
 
 
 def shared_order(triples: Int[np.ndarray, "train 3"]) -> Int[np.ndarray, " train"]:
-    """Rows of triples by head, relation, tail, so that neighbours share the query for their tails."""
-    return np.lexsort((triples[:, 2], triples[:, 1], triples[:, 0]))
+    """Rows of triples so that neighbours share queries for tails and for heads.
+
+    By relation, then by the side with more distinct entities: those of the other side come again within a block anyway.
+    FB15k-237 in blocks of 512 has 207,029 queries so, and 329,515 by head, relation, tail; 149,689 are distinct.
+    """
+    head, relation, tail = (np.asarray(triples[:, column]).astype(np.int64) for column in range(3))
+    count = int(relation.max(initial=0)) + 1
+    heads, tails = (
+        np.bincount(np.unique(np.stack([relation, side], 1), axis=0)[:, 0], minlength=count)
+        for side in (head, tail)
+    )
+    more_heads = (heads > tails)[relation]
+    many, few = np.where(more_heads, head, tail), np.where(more_heads, tail, head)
+    return np.lexsort((few, many, relation))

@@ -145,7 +145,12 @@ def memory_bars(parts: Mapping[str, int], *, peak: int | None = None, limit: int
         axes.spines["left"].set_visible(False)
         axes.tick_params(axis="y", labelcolor=_INK)
 
-    return _drawing(draw, "memory", "Planned memory by part, and the measured peak", height=150)
+    return drawing(draw, "memory", "Planned memory by part, and the measured peak", height=150)
+
+
+def series_colour(number: int) -> str:
+    """What matplotlib draws a series in, for the page to colour."""
+    return _SERIES[number]
 
 
 def _line(axes: Axes, x: Sequence[int], y: Sequence[float], *, series: int, name: str | None = None) -> None:
@@ -174,10 +179,10 @@ def _epoch_plot(draw: Callable[[Axes], None], name: str, title: str) -> str:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=_STEPS, integer=True, min_n_ticks=1))
         axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=_STEPS))
 
-    return _drawing(with_epochs, name, title, height=260)
+    return drawing(with_epochs, name, title, height=260)
 
 
-def _drawing(draw: Callable[[Axes], None], name: str, title: str, *, height: int) -> str:
+def drawing(draw: Callable[[Axes], None], name: str, title: str, *, height: int) -> str:
     """One pair of axes as an `<svg>` element for the inside of a page."""
     with matplotlib.rc_context():  # put back afterwards; a matplotlibrc of the user's changes nothing
         matplotlib.rcdefaults()

@@ -19,7 +19,12 @@ from corollary.training.loop import Loop, Observer
 if TYPE_CHECKING:
     from corollary.runs.run import Run
 
-KINDS = {"conve": "corollary.runs.conve"}
+KINDS = {
+    "conve": "corollary.runs.conve",
+    "drum": "corollary.runs.drum",
+    "poincare": "corollary.runs.poincare",
+    "rules": "corollary.runs.rules",
+}
 """Names, and the modules that hold their `KIND`; imported when one is needed."""
 
 

@@ -1,25 +1,24 @@
-"""The checkpoints of a run that influence is summed over, opened and checked, and the bytes that it takes."""
+"""The checkpoints of a run that influence is summed over, opened and checked."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
-from corollary.budget import Budget, Plan, resident_bytes
-from corollary.errors import RunDamaged, RunError
-from corollary.explain.factors import Frozen
+from corollary.budget import Plan
+from corollary.errors import ConfigError, GraphMismatch, RunDamaged, RunError
+from corollary.explain.encoding import Frozen
 from corollary.explain.influence import Checkpoint
+from corollary.explain.weights import Weights
 from corollary.learners.conve import ConvE
-from corollary.learners.conve_config import ConvEConfig
-from corollary.learners.planning import LATER_BYTES
-from corollary.learners.projection import CHUNK_ROWS
-from corollary.learners.row_storage import WINDOW_BYTES
 from corollary.runs.conve import build_learner
 from corollary.runs.device import settle_threads
 from corollary.runs.run import Run
+from corollary.runs.tracing_plan import Work as Work
+from corollary.runs.tracing_plan import plan_influence as plan_influence
 from corollary.training import checkpoints
-
-LARGEST_BLOCK, SMALLEST_BLOCK = 1024, 16
-"""Training triples that go by together."""
 
 
 def checkpoint_names(run: Run) -> list[str]:
@@ -34,18 +33,23 @@ def checkpoint_names(run: Run) -> list[str]:
 
 
 def open_checkpoints(
-    run: Run, names: list[str], plan: Plan, *, learning_rate: float | None = None
+    run: Run, names: list[str], plan: Plan, *, learning_rate: float | None = None, metric: bool = False
 ) -> list[Checkpoint]:
-    """Models in evaluation mode with their learning rates.
+    """Models in evaluation mode with their learning rates, on the device of the run.
+
+    Args:
+        metric: with what Adam divides gradients by, from the checkpoints' second moments.
 
     Raises `RunDamaged` naming the checkpoint that is not whole, is of another architecture, or holds numbers that are
-    not finite; `RunError` where a learning rate is missing.
+    not finite; `RunError` where a learning rate or the moments are missing.
     """
     settle_threads()
+    if metric:
+        _check_adam(run)
     found = []
     for name in names:
         folder = run.folder.finished_checkpoint(name)
-        learner = build_learner(run.config, run.graph, plan=plan, folder=run.path)
+        learner = build_learner(run.config, run.graph, device=run.device, plan=plan, folder=run.path)
         manifest = checkpoints.load(folder, learner)
         rate = manifest.learning_rate if learning_rate is None else learning_rate
         if not 0 < rate < float("inf"):
@@ -54,8 +58,40 @@ def open_checkpoints(
                 "learning rates: give one with --learning-rate"
             )
         _check_finite(learner, str(folder))
-        found.append(Checkpoint(folder.name, Frozen(learner.eval()), rate))
+        frozen = Frozen(learner.eval())
+        scale = _adam_metric(run, folder, manifest, frozen) if metric else None
+        found.append(Checkpoint(folder.name, frozen, rate, scale))
     return found
+
+
+def check_same_graph(run: Run, others: Sequence[Run]) -> None:
+    """Raises `GraphMismatch` for a run that was trained on another graph."""
+    for other in others:
+        if other.graph.fingerprint != run.graph.fingerprint:
+            raise GraphMismatch(
+                f"{other.path} was trained on {other.graph.path} (fingerprint {other.graph.fingerprint[:12]}) and "
+                f"{run.path} on {run.graph.path} ({run.graph.fingerprint[:12]}): an ensemble is of one graph"
+            )
+        if other.config.model.sides != run.config.model.sides:
+            raise ConfigError(
+                f"{other.path} and {run.path} predict different sides: an ensemble predicts the same"
+            )
+
+
+def weights_of(names: list[str], run: Run) -> dict[str, str]:
+    """Checksums of every weight file of these checkpoints, from their manifests, and of moments where there are any."""
+    found = {}
+    for name in names:
+        folder = run.folder.finished_checkpoint(name)
+        for file, checksum in checkpoints.read_manifest(folder).files.items():
+            if not file.startswith("average"):
+                found[f"{name}/{file}"] = checksum
+    return found
+
+
+def threads() -> int:
+    """Threads of matrix products: a part of what the bytes of a result depend on."""
+    return torch.get_num_threads()
 
 
 def _check_finite(learner: ConvE, where: str) -> None:
@@ -70,87 +106,38 @@ def _check_finite(learner: ConvE, where: str) -> None:
         raise RunDamaged(f"{where} holds numbers in {odd!r} that are not finite: use another checkpoint")
 
 
-@dataclass(frozen=True)
-class Work:
-    """What decides the bytes of an influence run, beside its models."""
-
-    asked: int
-    """Triples asked about."""
-    checkpoints: int
-    candidates: int
-    results: int
-    """Bytes of what is kept of them."""
+def _check_adam(run: Run) -> None:
+    """Raises `ConfigError` where there is no second moment of every parameter."""
+    optimizer, model = run.config.training.optimizer, run.config.model
+    if optimizer.name not in ("adam", "adamw") or optimizer.table != "same" or model.negatives.sampled:
+        raise ConfigError(
+            f"measure = adam is for runs trained by adam or adamw over all entities; {run.path} was trained by "
+            f"{optimizer.name}{' with sampled negatives' if model.negatives.sampled else ''}: use measure = tracin"
+        )
 
 
-def plan_influence(run: Run, work: Work, budget: Budget, *, block: int | None = None) -> tuple[Plan, int]:
-    """The plan and the triples of one block: the largest that fits. Raises `PlanDoesNotFit` where none does."""
-    settle_threads()
-    held, found = resident_bytes(), []
-    sizes = [block] if block else _halved(LARGEST_BLOCK, SMALLEST_BLOCK)
-    for living in ("device", "disk"):
-        for size in sizes:
-            plan = _plan(run, work, budget, size, living=living, held=held)
-            if plan.total <= budget.bytes:
-                return plan, size
-            found.append(plan)
-    smallest = min(found, key=lambda plan: plan.total)
-    smallest.check(f"influence with {run.path}")
-    raise AssertionError("a plan that does not fit is refused")
-
-
-def _halved(most: int, least: int) -> list[int]:
-    sizes = [most]
-    while sizes[-1] // 2 >= least:
-        sizes.append(sizes[-1] // 2)
-    return sizes
-
-
-def _plan(run: Run, work: Work, budget: Budget, block: int, *, living: str, held: int) -> Plan:
-    config, size = run.config.model, run.graph.size
-    rows = min(config.block_rows, size.num_entities)
-    row_bytes = 4 * (config.embedding_dim + config.entity_bias)
-    table = row_bytes * size.num_entities
-    features = config.features()
-    network = 4 * config.embedding_dim * (features + config.directed(size.num_relations) + 8)
-    sides = 2 if config.sides == "both" else 1
-    examples, asked = sides * min(block, work.candidates), sides * work.asked
-    example = _example(config)
-    return Plan(
-        parts={
-            "interpreter": held + LATER_BYTES,
-            "models": work.checkpoints * (network + (table if living == "device" else 0)),
-            "rows from disk": 0 if living == "device" else WINDOW_BYTES + row_bytes * rows,
-            "asked triples": work.checkpoints * asked * example + 4 * asked * rows * 2,
-            "block of triples": examples * example + 4 * CHUNK_ROWS * 3 * features,
-            "score tile": 4 * examples * rows,
-            "products": 4 * examples * asked * 8,
-            "results": work.results + 40 * work.candidates,
-        },
-        block_rows=config.block_rows,
-        evaluation_chunk=CHUNK_ROWS,
-        table="device" if living == "device" else "disk",
-        disk_bytes=0 if living == "device" else table * work.checkpoints,
-        budget=budget,
-    )
-
-
-def _example(config: ConvEConfig) -> int:
-    """Bytes of one example's factors, its query's among them, and of what they are made from."""
-    written = config.channels * (config.kernel**2 + 2) + 2 * config.embedding_dim
-    return 4 * (config.features() + 3 * written + 18 * config.embedding_dim)
-
-
-def weights_of(names: list[str], run: Run) -> dict[str, str]:
-    """Checksums of every weight file of these checkpoints, from their manifests."""
-    found = {}
-    for name in names:
-        folder = run.folder.finished_checkpoint(name)
-        for file, checksum in checkpoints.read_manifest(folder).files.items():
-            if not file.startswith(("optimizer", "average")):
-                found[f"{name}/{file}"] = checksum
-    return found
-
-
-def threads() -> int:
-    """Threads of matrix products: a part of what the bytes of a result depend on."""
-    return torch.get_num_threads()
+def _adam_metric(run: Run, folder: Path, manifest: checkpoints.Manifest, frozen: Frozen) -> Weights:
+    """1 / (sqrt(second moment, its bias corrected) + eps) for every parameter that training moves."""
+    if "optimizer.safetensors" not in manifest.files:
+        raise RunError(
+            f"{folder} holds no moments of the optimiser, which measure = adam divides by: train with "
+            "--checkpoint-frequency N --set training.keep_optimizer=true, or name one of the last checkpoints"
+        )
+    made = Weights.zeros(frozen)
+    try:
+        found = load_file(folder / "optimizer.safetensors")
+        for name, part in made.named(frozen):
+            part.copy_(found[f"{name}.second"].view(part.shape))
+        for file in sorted(name for name in manifest.files if name.startswith("optimizer-entities-")):
+            found, start = load_file(folder / file), int(file.split("-")[-1].split(".")[0])
+            for name, part in made.entities.items():
+                values = found[f"{name}.second"]
+                frozen.entities.storage.store(part, slice(start, start + len(values)), values)
+    except (KeyError, RuntimeError, OSError, SafetensorError) as error:
+        raise RunDamaged(
+            f"{folder} holds other moments than this model has ({error}): use another checkpoint"
+        ) from None
+    optimizer = run.config.training.optimizer
+    correction = 1 - optimizer.beta2**manifest.updates
+    made.change(frozen, lambda second: ((second / correction).sqrt() + optimizer.eps).reciprocal())
+    return made

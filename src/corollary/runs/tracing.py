@@ -2,28 +2,27 @@
 
 import hashlib
 import json
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Int
 from pydantic import NonNegativeFloat, PositiveInt, model_validator
 
-from corollary.budget import Budget, peak_bytes, restart_peak
+from corollary.budget import Budget, Plan, peak_bytes, restart_peak
 from corollary.config import Config
-from corollary.errors import ConfigError, InputError, UnknownName
+from corollary.errors import ConfigError, InputError
 from corollary.explain.deltas import Deletion
-from corollary.explain.extremes import Extremes
+from corollary.explain.ensemble import Ensemble, Scores
 from corollary.explain.influence import (
+    UNIT,
     Asked,
+    Hold,
     Influence,
     Measure,
-    Reference,
     Target,
     influences,
     shared_order,
@@ -34,15 +33,21 @@ from corollary.losses.workspace import Workspace
 from corollary.messages import Say, silent
 from corollary.runs.run import Run
 from corollary.runs.traced_models import (
-    Work,
+    check_same_graph,
     checkpoint_names,
     open_checkpoints,
-    plan_influence,
     threads,
     weights_of,
 )
-from corollary.runs.tracing_results import Named, Share, Support, Suspect, Suspects, Traced, TracInResult
-from corollary.storage import new_file
+from corollary.runs.tracing_candidates import asked_triples as asked_triples
+from corollary.runs.tracing_candidates import candidate_rows, near
+from corollary.runs.tracing_candidates import training_rows as training_rows
+from corollary.runs.tracing_paths import PathEdges
+from corollary.runs.tracing_plan import Work, choose_way
+from corollary.runs.tracing_results import Named, Naming, Suspect, Suspects, TracInResult
+from corollary.runs.tracing_state import Note
+from corollary.runs.tracing_sums import Sums
+from corollary.runs.tracing_writing import distribution_of, traced
 
 SAVED_EVERY = 30.0
 """Seconds between two notes of how far a run has come."""
@@ -52,7 +57,7 @@ class TracInConfig(Config):
     """What is asked of the training triples."""
 
     measure: Measure = "tracin"
-    """tracin: the definition. output, output-kfac, cosine: other scores, which are not TracIn."""
+    """tracin: the definition. output, output-kfac, cosine, adam: other scores, which are not TracIn."""
     target: Target = "loss"
     """loss: of the asked triple; score: of its answer; contrast: its lead over another answer."""
     side: Literal["both", "tail", "head"] | None = None
@@ -67,7 +72,7 @@ class TracInConfig(Config):
     learning_rate: NonNegativeFloat | None = None
     """In place of the checkpoints' own; for imported models that record none."""
     batch_size: PositiveInt | None = None
-    """Training triples that go by together. Not set: what fits the memory limit."""
+    """Training triples that go by together; part of the rounding. Not set: 512, whatever the memory limit."""
     within_hops: PositiveInt | None = None
     """Only candidates this near to the asked triple; 1: they share an entity with it."""
     relations: tuple[str, ...] = ()
@@ -76,6 +81,12 @@ class TracInConfig(Config):
     """Say of the listed triples what each checkpoint adds."""
     by_entity: bool = False
     """Sum influence around every entity too."""
+    by_path: bool = False
+    """Sum influence over paths of two and three triples from head to tail, and list the strongest."""
+    distribution: bool = False
+    """Count influences by size."""
+    recompute: bool = False
+    """Make feature maps again in the backward pass in place of holding those of a block; changes no byte."""
     use_mixed_precision: bool = False
     """Products with bf16 factors and float32 sums: ranks stay close, numbers do not."""
 
@@ -104,6 +115,7 @@ def tracin(
     *,
     rivals: Sequence[int] | None = None,
     candidates: Int[np.ndarray, " rows"] | None = None,
+    ensemble: Sequence[Run] = (),
     memory_limit: str | int | None = None,
     state: Path | None = None,
     saved_every: float = SAVED_EVERY,
@@ -112,13 +124,14 @@ def tracin(
 ) -> TracInResult:
     """Influence of the training triples on the asked ones, exact over all parameters that training moved.
 
-    Two calls give the same bytes, also where one of them went on after a kill.
+    Two calls give the same bytes, also where one of them went on after a kill, and under any memory limit.
 
     Args:
         triples: entity and relation ids, known or not; `asked_triples` reads them from labels.
         rivals: for a contrast, the answer that each triple's own is compared with.
         candidates: rows of the training split to look at; all when not given.
-        memory_limit: most resident memory of the process, such as 1GiB; sets how many triples go by together.
+        ensemble: other runs on the same graph; every number is the mean over all of them.
+        memory_limit: most resident memory of the process, such as 1GiB; decides what is held and what is made again.
         state: a file that notes how far the work has come, so that the same call goes on there; removed at the end.
 
     Raises `PlanDoesNotFit` before any work, `RunDamaged` and `RunError` for a checkpoint that cannot be used.
@@ -126,41 +139,33 @@ def tracin(
     """
     restart_peak()
     _check(run, triples, config, rivals)
-    rows = _candidate_rows(run.graph, config, candidates)
-    names = list(config.checkpoints) or checkpoint_names(run)
-    work = Work(
-        len(triples), len(names), len(rows), _result_bytes(run.graph, config, len(triples), len(rows))
-    )
-    plan, block = plan_influence(run, work, Budget.parse(memory_limit), block=config.batch_size)
-    points = open_checkpoints(run, names, plan, learning_rate=config.learning_rate)
-    influence = Influence(
-        points,
-        run.graph.answers("train"),
-        deletion=deletion_of(run, config),
-        measure=config.measure,
-        workspace=Workspace("bf16" if config.use_mixed_precision else "fp32"),
-    )
+    run.graph.verify()
+    runs = [run, *ensemble]
+    check_same_graph(run, ensemble)
     pairs = np.array(rivals, dtype=np.int64) if rivals is not None else None
     asked = Asked(np.asarray(triples), config.target, config.sides(), pairs)
+    sweep = _Sweep.of(run, config, asked, candidate_rows(run.graph, config.relations, candidates))
+    names = [list(config.checkpoints) or checkpoint_names(one) for one in runs]
+    plan, hold = _planned(runs, config, names, sweep, Budget.parse(memory_limit))
+    influence, rates = open_influence(runs, names, config, plan, hold)
     reference = influence.ask(asked)
-    mark = _fingerprint(run, config, names, asked, rows, block)
-    sums = _sweep(
-        influence, run, config, asked, reference, rows, block, _Saved(state, saved_every, mark), progress, say
-    )
+    note = Note(state, saved_every, _fingerprint(runs, config, names, sweep))
+    sums = sweep.run(influence, reference, note, progress, say)
     found = TracInResult(
         run=run.folder.name,
         measure=config.measure,
         target=config.target,
-        deletion=influence.deletion,
-        checkpoints={point.name: point.learning_rate for point in points},
-        block=block,
+        deletion=deletion_of(run, config),
+        checkpoints=rates,
+        block=sweep.block,
         planned_bytes=plan.total,
-        peak_bytes=peak_bytes(),
-        triples=_traced(run, influence, config, asked, reference, rows, sums),
+        peak_bytes=0,
+        triples=traced(Naming(run.graph), influence, config, asked, reference, sweep.rows, sums, list(rates)),
+        ensemble=[other.folder.name for other in ensemble],
+        distribution=distribution_of(sums) if config.distribution else None,
     )
-    if state is not None:
-        state.unlink(missing_ok=True)
-    return found
+    note.remove()
+    return replace(found, peak_bytes=measured_peak(run))
 
 
 def suspects(
@@ -169,36 +174,38 @@ def suspects(
     *,
     by: Literal["loss", "self_influence"] = "loss",
     candidates: Int[np.ndarray, " rows"] | None = None,
+    ensemble: Sequence[Run] = (),
     memory_limit: str | int | None = None,
     progress: Bar | None = None,
 ) -> Suspects:
     """Training triples that the model finds hard, the `top_k` largest by loss or by self-influence first.
 
-    Wrong triples gather there. Loss found more planted errors than self-influence did (see the docs).
+    Wrong triples gather there; `tracin verify` says which of the two finds more planted ones.
     """
-    rows = _candidate_rows(run.graph, config, candidates)
-    names = list(config.checkpoints) or checkpoint_names(run)
-    work = Work(64, len(names), len(rows), 0)
-    plan, _ = plan_influence(run, work, Budget.parse(memory_limit), block=64)
-    points = open_checkpoints(run, names, plan, learning_rate=config.learning_rate)
-    influence = Influence(points, run.graph.answers("train"), deletion=deletion_of(run, config))
-    split, order = (
-        run.graph.triples("train"),
-        rows[shared_order(np.asarray(run.graph.triples("train")[rows]))],
-    )
+    run.graph.verify()
+    check_same_graph(run, ensemble)
+    runs, rows = [run, *ensemble], candidate_rows(run.graph, config.relations, candidates)
+    names = [list(config.checkpoints) or checkpoint_names(one) for one in runs]
+    work = Work(
+        asked=0, checkpoints=max(len(some) for some in names), candidates=len(rows), results=16 * len(rows),
+        unit=UNIT, pairs=True, recompute=config.recompute,
+    )  # fmt: skip
+    plan, hold = choose_way(runs, work, Budget.parse(memory_limit))
+    influence, rates = open_influence(runs, names, config, plan, hold)
+    split = run.graph.triples("train")
+    order = rows[shared_order(np.asarray(split[rows]))]
     own, loss = np.zeros(len(order)), np.zeros(len(order))
-    for start in range(0, len(order), 1024):
-        some = slice(start, start + 1024)
+    for start in range(0, len(order), UNIT):
+        some = slice(start, start + UNIT)
         triples = np.asarray(split[order[some]])
-        own[some] = influence.self_influence(triples).numpy()
-        loss[some] = influence.losses(triples).numpy()
+        own[some] = influence.self_influence(triples).cpu().numpy()
+        loss[some] = influence.losses(triples).cpu().numpy()
         if progress:
-            progress(min(start + 1024, len(order)), len(order))
+            progress(min(start + UNIT, len(order)), len(order))
     best = np.lexsort((order, -(loss if by == "loss" else own)))[: config.top_k]
-    found = [
-        Suspect(named(run.graph, split[order[i]]), int(order[i]), float(own[i]), float(loss[i])) for i in best
-    ]
-    return Suspects(run.folder.name, {p.name: p.learning_rate for p in points}, by, found)
+    naming = Naming(run.graph)
+    found = [Suspect(naming.row(int(order[i])), int(order[i]), float(own[i]), float(loss[i])) for i in best]
+    return Suspects(run.folder.name, rates, by, found)
 
 
 def deletion_of(run: Run, config: TracInConfig) -> Deletion:
@@ -206,56 +213,39 @@ def deletion_of(run: Run, config: TracInConfig) -> Deletion:
     return config.deletion or ("label" if run.config.model.examples == "kvsall" else "example")
 
 
-def asked_triples(
-    run: Run, wanted: Sequence[tuple[str, str, str]], *, where: str = "", say: Say = silent
-) -> Int[np.ndarray, "known 3"]:
-    """Ids of triples given as labels or names; one with an unknown name is said and left out.
-
-    Args:
-        where: the file that they come from; line numbers follow it.
-
-    Raises `InputError` where none is left.
-    """
-    graph, found = run.graph, []
-    for number, (head, relation, tail) in enumerate(wanted, start=1):
-        place = f"{where}:{number}" if where else ""
-        try:
-            found.append(
-                (
-                    graph.entities.find(head, where=place),
-                    graph.relations.find(relation, where=place),
-                    graph.entities.find(tail, where=place),
-                )
-            )
-        except UnknownName as error:
-            say(f"left out ({head}, {relation}, {tail}): {error}")
-    if not found:
-        raise InputError(f"{where or 'no triple'}: none of the {len(wanted)} triples is left to ask about")
-    return np.array(found, dtype=np.int64)
-
-
-def training_rows(run: Run, triples: Int[np.ndarray, "n 3"], *, where: str = "") -> Int[np.ndarray, " n"]:
-    """Rows of these triples in the training split. Raises `InputError` naming the first that is not there."""
-    split = np.asarray(run.graph.triples("train")).astype(np.int64)
-    places = {tuple(triple): row for row, triple in reversed(list(enumerate(split.tolist())))}
-    rows = []
-    for triple in triples.tolist():
-        if tuple(triple) not in places:
-            prefix = f"{where}: " if where else ""
-            raise InputError(f"{prefix}{named(run.graph, triple)} is not among the training triples")
-        rows.append(places[tuple(triple)])
-    return np.unique(np.array(rows, dtype=np.int64))
-
-
 def named(graph: Graph, triple: Sequence[int] | np.ndarray) -> Named:
     """A triple with labels and names."""
-    head, relation, tail = (int(part) for part in triple)
-    entities, relations = graph.entities, graph.relations
-    return Named(
-        entities.label(head), entities.name(head),
-        relations.label(relation), relations.name(relation),
-        entities.label(tail), entities.name(tail),
-    )  # fmt: skip
+    return Naming(graph).triple(triple)
+
+
+def measured_peak(run: Run) -> int:
+    """The most memory since the start of a call: of the device where that is an accelerator."""
+    return torch.cuda.max_memory_allocated(run.device) if run.device.startswith("cuda") else peak_bytes()
+
+
+def open_influence(
+    runs: Sequence[Run], names: Sequence[list[str]], config: TracInConfig, plan: Plan, hold: Hold
+) -> tuple[Scores, dict[str, float]]:
+    """Influence over the checkpoints of one run, or its mean over several; checkpoints with their learning rates."""
+    members: list[Influence] = []
+    rates: dict[str, float] = {}
+    for run, some in zip(runs, names, strict=True):
+        points = open_checkpoints(
+            run, some, plan, learning_rate=config.learning_rate, metric=config.measure == "adam"
+        )
+        members.append(
+            Influence(
+                points,
+                run.graph.answers("train"),
+                deletion=deletion_of(run, config),
+                measure=config.measure,
+                workspace=Workspace("bf16" if config.use_mixed_precision else "fp32"),
+                hold=hold,
+            )
+        )
+        prefix = "" if len(runs) == 1 else f"{run.path}/"
+        rates |= {prefix + point.name: point.learning_rate for point in points}
+    return (members[0] if len(members) == 1 else Ensemble(members)), rates
 
 
 def _check(run: Run, triples: np.ndarray, config: TracInConfig, rivals: Sequence[int] | None) -> None:
@@ -265,238 +255,87 @@ def _check(run: Run, triples: np.ndarray, config: TracInConfig, rivals: Sequence
         raise ConfigError(
             "target = contrast and the answers to compare with go together: give both or neither"
         )
+    if rivals is not None and len(rivals) != len(triples):
+        raise ConfigError(
+            f"{len(triples)} triples are asked about and compared with {len(rivals)} other answers"
+        )
     if run.config.model.sides == "tail" and "tail" not in config.sides():
         raise ConfigError(f"{run.path} was trained without inverse relations: ask about side = tail")
 
 
-def _candidate_rows(
-    graph: Graph, config: TracInConfig, candidates: Int[np.ndarray, " rows"] | None
-) -> Int[np.ndarray, " rows"]:
-    """Rows of the training split, ascending."""
-    rows = np.arange(graph.info.num_triples["train"]) if candidates is None else np.unique(candidates)
-    if config.relations:
-        wanted = graph.relations.find_all(config.relations)
-        rows = rows[np.isin(np.asarray(graph.triples("train")[:, 1])[rows], wanted)]
-    if not len(rows):
-        raise InputError("no training triple is a candidate: widen relations or the file of candidates")
-    return rows
-
-
-def _result_bytes(graph: Graph, config: TracInConfig, asked: int, rows: int) -> int:
-    kept = min(config.top_k or rows, rows)
-    near = asked * graph.num_entities if config.within_hops else 0
-    sums = 16 * asked * (graph.num_relations + (graph.num_entities if config.by_entity else 0))
-    return near + sums + 72 * asked * kept
-
-
-@dataclass
-class _Sums:
-    """What is kept while blocks go by."""
-
-    extremes: Extremes
-    relations: Float[np.ndarray, "2 relations asked"]
-    """Support and opposition."""
-    entities: Float[np.ndarray, "2 entities asked"]
-    """The same by head and by tail; without rows where it is not asked for."""
-    candidates: Int[np.ndarray, " asked"]
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        parts = {name: getattr(self, name) for name in ("relations", "entities", "candidates")}
-        return {**parts, **self.extremes.arrays()}
-
-    @classmethod
-    def from_arrays(cls, k: int, arrays: dict[str, np.ndarray]) -> "_Sums":
-        extremes = Extremes.from_arrays(k, arrays)
-        return cls(extremes, arrays["relations"], arrays["entities"], arrays["candidates"])
-
-    def add(
-        self,
-        triples: Int[np.ndarray, "block 3"],
-        rows: Int[np.ndarray, " block"],
-        scores: Float[torch.Tensor, "block asked"],
-        allowed: Bool[np.ndarray, "block asked"] | None,
-    ) -> None:
-        """Take in a block."""
-        mask = None if allowed is None else torch.from_numpy(allowed)
-        self.extremes.add(scores, torch.from_numpy(rows), mask)
-        self.candidates += len(rows) if allowed is None else allowed.sum(0)
-        values = scores.numpy().astype(np.float64)
-        values = values if allowed is None else np.where(allowed, values, 0.0)
-        for place, part in enumerate((np.maximum(values, 0), np.minimum(values, 0))):
-            np.add.at(self.relations[place], triples[:, 1], part)
-            if len(self.entities[place]):
-                np.add.at(self.entities[place], triples[:, 0], part)
-                other = triples[:, 2] != triples[:, 0]
-                np.add.at(self.entities[place], triples[other, 2], part[other])
-
-
-class _Saved:
-    """How far the work has come, in one file that is replaced as a whole; of another run, or damaged, it is not used."""
-
-    def __init__(self, path: Path | None, every: float, fingerprint: str) -> None:
-        self.path, self.every, self.fingerprint = path, every, fingerprint
-        self._last = time.monotonic()
-
-    def load(self, say: Say) -> tuple[int, dict[str, np.ndarray]] | None:
-        """Blocks that are finished, and what was kept of them."""
-        if self.path is None or not self.path.exists():
-            return None
-        try:
-            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as found:
-                arrays = {name: found[name] for name in found.files}
-        except (OSError, ValueError, EOFError, BadZipFile) as error:
-            say(f"{self.path} cannot be read ({error}): starting over")
-            return None
-        if str(arrays.pop("fingerprint", "")) != self.fingerprint:
-            say(f"{self.path} is of another model, graph or question: starting over")
-            return None
-        blocks = int(arrays.pop("blocks"))
-        say(f"going on after {blocks} blocks noted in {self.path}")
-        return blocks, arrays
-
-    def note(self, blocks: int, sums: _Sums) -> None:
-        """Write where enough time has passed."""
-        if self.path is None or time.monotonic() - self._last < self.every:
-            return
-        with new_file(self.path) as partial, partial.open("wb") as out:
-            arrays = {"blocks": np.array(blocks), "fingerprint": np.array(self.fingerprint), **sums.arrays()}
-            np.savez(out, allow_pickle=False, **arrays)
-        self._last = time.monotonic()
+def _planned(
+    runs: Sequence[Run], config: TracInConfig, names: Sequence[list[str]], sweep: "_Sweep", budget: Budget
+) -> tuple[Plan, Hold]:
+    """What the sweep takes, in the first way that fits."""
+    graph, asked = runs[0].graph, sweep.asked
+    kept = Sums.bytes(
+        graph, len(sweep.rows), len(asked.triples), top_k=config.top_k, by_entity=config.by_entity
+    )
+    allowed = 0 if sweep.near is None else sweep.near.nbytes + 2 * sweep.block * len(asked.triples)
+    edges = 0 if sweep.paths is None else 5 * sweep.paths.values.nbytes + 64 * len(sweep.rows)
+    work = Work(
+        asked=len(asked.triples), sides=len(asked.sides), checkpoints=max(len(some) for some in names),
+        candidates=len(sweep.rows), results=kept + allowed + edges, unit=sweep.block,
+        pairs=config.measure == "cosine", adam=config.measure == "adam", recompute=config.recompute,
+    )  # fmt: skip
+    return choose_way(runs, work, budget)
 
 
 def _fingerprint(
-    run: Run, config: TracInConfig, names: list[str], asked: Asked, rows: np.ndarray, block: int
+    runs: Sequence[Run], config: TracInConfig, names: Sequence[list[str]], sweep: "_Sweep"
 ) -> str:
     """Of everything that decides the bytes of a result."""
     parts = {
-        "model": weights_of(names, run),
-        "graph": run.graph.fingerprint,
-        "options": config.model_dump(mode="json"),
-        "block": block,
+        "models": [weights_of(some, run) for run, some in zip(runs, names, strict=True)],
+        "graph": runs[0].graph.fingerprint,
+        "options": config.model_dump(mode="json", exclude={"recompute"}),
+        "block": sweep.block,
         "threads": threads(),
+        "device": runs[0].device,
     }
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
-    for array in (asked.triples, asked.rivals, rows):
+    for array in (sweep.asked.triples, sweep.asked.rivals, sweep.rows):
         digest.update(b"-" if array is None else np.ascontiguousarray(array, dtype=np.int64).tobytes() + b"|")
     return digest.hexdigest()
 
 
-def _sweep(
-    influence: Influence,
-    run: Run,
-    config: TracInConfig,
-    asked: Asked,
-    reference: Reference,
-    rows: Int[np.ndarray, " rows"],
-    block: int,
-    saved: _Saved,
-    progress: Bar | None,
-    say: Say,
-) -> _Sums:
+@dataclass
+class _Sweep:
     """All candidates, block by block."""
-    triples = np.asarray(run.graph.triples("train")[rows]).astype(np.int64)
-    near = _near(run.graph, asked.triples, config.within_hops) if config.within_hops else None
-    count, k = len(asked.triples), min(config.top_k or len(rows), len(rows))
-    found = saved.load(say)
-    if found is None:
-        sums = _Sums(
-            Extremes.none(k, count),
-            np.zeros((2, run.graph.num_relations, count)),
-            np.zeros((2, run.graph.num_entities if config.by_entity else 0, count)),
-            np.zeros(count, dtype=np.int64),
-        )
-        done = 0
-    else:
-        done, sums = found[0], _Sums.from_arrays(k, found[1])
-    for places, scores in influences(influence, triples, reference, block=block, start=done):
-        some = triples[places]
-        allowed = None if near is None else near[some[:, 0]] | near[some[:, 2]]
-        sums.add(some, rows[places], scores, allowed)
-        done += 1
-        saved.note(done, sums)
-        if progress:
-            progress(min(done * block, len(rows)), len(rows))
-    return sums
 
+    config: TracInConfig
+    run_on: Run
+    asked: Asked
+    rows: Int[np.ndarray, " rows"]
+    triples: Int[np.ndarray, "rows 3"]
+    near: np.ndarray | None
+    paths: PathEdges | None
+    block: int
 
-def _near(graph: Graph, asked: Int[np.ndarray, "asked 3"], hops: int) -> Bool[np.ndarray, "entities asked"]:
-    """Entities less than `hops` training triples away from the head or the tail of each asked triple."""
-    train = np.asarray(graph.triples("train"))
-    head, tail = train[:, 0], train[:, 2]
-    near = np.zeros((graph.num_entities, len(asked)), dtype=bool)
-    for number, (first, _, last) in enumerate(asked.tolist()):
-        reached = np.zeros(graph.num_entities, dtype=bool)
-        reached[[first, last]] = True
-        for _ in range(hops - 1):
-            touched = reached[head] | reached[tail]
-            reached[head[touched]] = True
-            reached[tail[touched]] = True
-        near[:, number] = reached
-    return near
+    @classmethod
+    def of(cls, run: Run, config: TracInConfig, asked: Asked, rows: Int[np.ndarray, " rows"]) -> "_Sweep":
+        triples = np.asarray(run.graph.triples("train")[rows]).astype(np.int64)
+        around = near(run.graph, asked.triples, config.within_hops) if config.within_hops else None
+        paths = PathEdges(triples, shared_order(triples), asked.triples) if config.by_path else None
+        return cls(config, run, asked, rows, triples, around, paths, config.batch_size or UNIT)
 
-
-def _traced(
-    run: Run,
-    influence: Influence,
-    config: TracInConfig,
-    asked: Asked,
-    reference: Reference,
-    rows: Int[np.ndarray, " rows"],
-    sums: _Sums,
-) -> list[Traced]:
-    """Names and numbers of what was kept."""
-    graph, split = run.graph, run.graph.triples("train")
-    own = influence.self_influence(asked.triples, deletion="example").tolist()
-    losses = influence.losses(asked.triples).tolist()
-    parts = _by_checkpoint(influence, split, reference, sums.extremes) if config.by_checkpoint else {}
-
-    def supports(number: int, kept: tuple[torch.Tensor, torch.Tensor]) -> list[Support]:
-        found = []
-        for score, row in zip(kept[0][number].tolist(), kept[1][number].tolist(), strict=True):
-            if row >= 0:
-                by = {name: float(part[row][number]) for name, part in parts.items()} or None
-                found.append(Support(named(graph, split[row]), row, score, by))
-        return found
-
-    traced = []
-    for number, triple in enumerate(asked.triples):
-        rival = None if asked.rivals is None else graph.entities.label(int(asked.rivals[number]))
-        support, opposition = (float(part) for part in sums.relations[:, :, number].sum(1))
-        relations = _shares(sums.relations[:, :, number], graph.relations.label, support - opposition)
-        entities = _shares(sums.entities[:, :, number], graph.entities.label, support - opposition)
-        traced.append(
-            Traced(
-                triple=named(graph, triple), instead_of=rival, self_influence=own[number], loss=losses[number],
-                num_candidates=int(sums.candidates[number]), support=support, opposition=opposition,
-                proponents=supports(number, sums.extremes.proponents),
-                opponents=supports(number, sums.extremes.opponents),
-                relations=relations, entities=entities if config.by_entity else None,
-            )
+    def run(self, influence: Scores, reference: object, note: Note, progress: Bar | None, say: Say) -> Sums:
+        """From the block after the last one noted."""
+        config, rows = self.config, self.rows
+        sums = Sums.none(
+            self.run_on.graph, rows, len(self.asked.triples),
+            top_k=config.top_k, by_entity=config.by_entity, paths=self.paths,
         )  # fmt: skip
-    return traced
-
-
-def _shares(sums: Float[np.ndarray, "2 n"], label: Callable[[int], str], total: float) -> list[Share]:
-    """Largest share first; of those without any influence none."""
-    size = sums[0] - sums[1]
-    order = np.lexsort((np.arange(len(size)), -size))
-    return [
-        Share(label(int(i)), float(sums[0, i]), float(sums[1, i]), float(size[i] / total))
-        for i in order
-        if size[i] > 0
-    ]
-
-
-def _by_checkpoint(
-    influence: Influence, split: np.ndarray, reference: Reference, extremes: Extremes
-) -> dict[str, dict[int, np.ndarray]]:
-    """What each checkpoint adds to the influence of the listed rows on every asked triple."""
-    rows = np.unique(np.concatenate([extremes.proponents[1].numpy(), extremes.opponents[1].numpy()], 1))
-    rows = rows[rows >= 0]
-    found: dict[str, dict[int, np.ndarray]] = {point.name: {} for point in influence.checkpoints}
-    for start in range(0, len(rows), 256):
-        some = rows[start : start + 256]
-        parts = influence.scores_by_checkpoint(np.asarray(split[some]).astype(np.int64), reference)
-        for point, part in zip(influence.checkpoints, parts, strict=True):
-            found[point.name] |= dict(zip(some.tolist(), part.numpy(), strict=True))
-    return found
+        done, found = 0, note.load(say)
+        if found is not None:
+            done = found[0]
+            sums.restore(found[1])
+        for places, scores in influences(influence, self.triples, reference, block=self.block, start=done):
+            some = self.triples[places]
+            allowed = None if self.near is None else self.near[some[:, 0]] | self.near[some[:, 2]]
+            sums.add(done * self.block, some, rows[places], scores.cpu(), allowed)
+            done += 1
+            note.write(done, sums.arrays())
+            if progress:
+                progress(min(done * self.block, len(rows)), len(rows))
+        return sums

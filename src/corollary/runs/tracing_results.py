@@ -6,15 +6,18 @@ tracin_results.json     everything, one object an asked triple
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import duckdb
+import numpy as np
 import pandas as pd
 
 from corollary.errors import InputError
+from corollary.graph.folder import Graph
 from corollary.storage import new_file, write_text
 
 CSV_COLUMNS = (
@@ -22,6 +25,10 @@ CSV_COLUMNS = (
     "TrainHead", "TrainHead_label", "TrainRel", "TrainRel_label", "TrainTail", "TrainTail_label",
     "TracInScore", "SelfInfluence",
 )  # fmt: skip
+
+
+ROWS_AT_ONCE = 20_000
+"""Influences whose names are in memory at a time while files are written."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,34 @@ class Named:
 
 
 @dataclass(frozen=True)
+class Naming:
+    """What triples are called: as the graph does, or as somebody gave it, by label."""
+
+    graph: Graph
+    entities: Mapping[str, str] = field(default_factory=dict)
+    relations: Mapping[str, str] = field(default_factory=dict)
+
+    def triple(self, triple: Sequence[int] | np.ndarray) -> Named:
+        """A triple of ids."""
+        head, relation, tail = (int(part) for part in triple)
+        return Named(*self._entity(head), *self._relation(relation), *self._entity(tail))
+
+    def row(self, row: int) -> Named:
+        """A training triple."""
+        return self.triple(self.graph.triples("train")[row])
+
+    def _entity(self, entity: int) -> tuple[str, str]:
+        label = self.graph.entities.label(entity)
+        return label, self.entities[label] if label in self.entities else self.graph.entities.name(entity)
+
+    def _relation(self, relation: int) -> tuple[str, str]:
+        label = self.graph.relations.label(relation)
+        return label, self.relations[label] if label in self.relations else self.graph.relations.name(
+            relation
+        )
+
+
+@dataclass(frozen=True)
 class Support:
     """One training triple and its influence: above zero it supports what was asked, below it opposes it."""
 
@@ -49,6 +84,34 @@ class Support:
     score: float
     by_checkpoint: dict[str, float] | None = None
     """What each checkpoint adds, where that was asked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Supports(Sequence[Support]):
+    """Training triples with their influence, strongest first; names are looked up when one is taken.
+
+    Memory: 12 bytes each.
+    """
+
+    naming: Naming
+    rows: np.ndarray
+    scores: np.ndarray
+    by_checkpoint: Mapping[str, np.ndarray] | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, place: int) -> Support: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Support]: ...
+    def __getitem__(self, place: int | slice) -> Support | list[Support]:
+        if isinstance(place, slice):
+            return [self[i] for i in range(*place.indices(len(self)))]
+        parts = self.by_checkpoint
+        by = None if parts is None else {name: float(part[place]) for name, part in parts.items()}
+        row = int(self.rows[place])
+        return Support(self.naming.row(row), row, float(self.scores[place]), by)
 
 
 @dataclass(frozen=True)
@@ -62,6 +125,57 @@ class Share:
     """Sum of those below."""
     share: float
     """Of all support and opposition, without signs."""
+
+
+@dataclass(frozen=True)
+class PathListed:
+    """One path from head to tail."""
+
+    influence: float
+    """Sum of its triples'."""
+    share: float
+    """Its size, of all support and opposition, without signs."""
+    triples: list[Support]
+
+
+@dataclass(frozen=True)
+class PathShare:
+    """Influence along all paths of one length from the head of the asked triple to its tail."""
+
+    length: int
+    num_paths: int
+    num_triples: int
+    """Distinct ones on them."""
+    influence: float
+    """Sum over paths of the sum over their triples."""
+    support: float
+    opposition: float
+    """Sums over the distinct triples."""
+    share: float
+    """Of all support and opposition, without signs, that of these triples."""
+    proponents: list[PathListed]
+    opponents: list[PathListed]
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """How many influences are of what size, over all asked triples."""
+
+    edges: list[float]
+    """Of the bins: sizes without sign, one more than bins."""
+    support: list[int]
+    opposition: list[int]
+
+
+@dataclass(frozen=True)
+class FromIndex:
+    """How the candidates were chosen whose influence was then made exactly."""
+
+    folder: str
+    rescored: int
+    """Candidates of each sign that were."""
+    recall: dict[str, float]
+    """By k: share of the exact largest k that are among them, over the triples that were sampled as it was built."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +193,12 @@ class Traced:
     support: float
     opposition: float
     """Sums of all influences above and below zero; those listed are the largest of them."""
-    proponents: list[Support]
-    opponents: list[Support]
-    relations: list[Share]
+    proponents: Supports
+    opponents: Supports
+    relations: list[Share] | None
+    """None where not all candidates were looked at exactly."""
     entities: list[Share] | None
+    paths: list[PathShare] | None = None
 
 
 @dataclass(frozen=True)
@@ -99,25 +215,40 @@ class TracInResult:
     planned_bytes: int
     peak_bytes: int
     triples: list[Traced]
+    ensemble: list[str] = field(default_factory=list)
+    """Other runs that the numbers are the mean with."""
+    distribution: Distribution | None = None
+    from_index: FromIndex | None = None
 
     def to_pandas(self) -> pd.DataFrame:
         """A row an influence, strongest support first: the asked triple, the training triple, score, self-influence."""
         return pd.DataFrame(list(self._rows()), columns=list(CSV_COLUMNS))
 
+    def tables(self) -> Iterator[pd.DataFrame]:
+        """The same, `ROWS_AT_ONCE` rows at a time."""
+        rows = self._rows()
+        while some := list(islice(rows, ROWS_AT_ONCE)):
+            yield pd.DataFrame(some, columns=list(CSV_COLUMNS))
+
     def _rows(self) -> Iterator[tuple[Any, ...]]:
         for traced in self.triples:
             asked = tuple(asdict(traced.triple).values())
-            for support in (*traced.proponents, *reversed(traced.opponents)):
-                train = tuple(asdict(support.triple).values())
+            for support in listed(traced):
+                train = vars(support.triple).values()
                 yield (*asked, *train, support.score, traced.self_influence)
 
     def as_dict(self) -> dict[str, Any]:
         """The content of `tracin_results.json`; peaks of memory are left out, so that two runs give the same bytes."""
-        found = {
-            name: getattr(self, name)
-            for name in ("run", "measure", "target", "deletion", "checkpoints", "block")
-        }
-        return {**found, "triples": [_traced_dict(traced) for traced in self.triples]}
+        return {**self.about(), "triples": [_plain(_traced_dict(traced)) for traced in self.triples]}
+
+    def about(self) -> dict[str, Any]:
+        """The same without the triples."""
+        names = ("run", "measure", "target", "deletion", "checkpoints", "block", "ensemble")
+        found = {name: getattr(self, name) for name in names}
+        for name in ("distribution", "from_index"):
+            if (part := getattr(self, name)) is not None:
+                found[name] = asdict(part)
+        return found
 
 
 @dataclass(frozen=True)
@@ -156,7 +287,7 @@ class Suspects:
 def renamed(result: TracInResult, entities: Mapping[str, str], relations: Mapping[str, str]) -> TracInResult:
     """The same result with other names for people to read, by label; those that are not given stay."""
 
-    def named(triple: Named) -> Named:
+    def again(triple: Named) -> Named:
         return replace(
             triple,
             head_name=entities.get(triple.head, triple.head_name),
@@ -164,19 +295,32 @@ def renamed(result: TracInResult, entities: Mapping[str, str], relations: Mappin
             tail_name=entities.get(triple.tail, triple.tail_name),
         )
 
-    def support(found: list[Support]) -> list[Support]:
-        return [replace(one, triple=named(one.triple)) for one in found]
+    def supports(found: Supports) -> Supports:
+        return replace(found, naming=Naming(found.naming.graph, entities, relations))
+
+    def path(found: PathListed) -> PathListed:
+        return replace(found, triples=[replace(one, triple=again(one.triple)) for one in found.triples])
+
+    def paths(found: PathShare) -> PathShare:
+        best, worst = ([path(one) for one in some] for some in (found.proponents, found.opponents))
+        return replace(found, proponents=best, opponents=worst)
 
     triples = [
         replace(
             t,
-            triple=named(t.triple),
-            proponents=support(t.proponents),
-            opponents=support(t.opponents),
+            triple=again(t.triple),
+            proponents=supports(t.proponents),
+            opponents=supports(t.opponents),
+            paths=None if t.paths is None else [paths(one) for one in t.paths],
         )
         for t in result.triples
     ]
     return replace(result, triples=triples)
+
+
+def listed(traced: Traced) -> Iterator[Support]:
+    """Proponents, then opponents: influences in falling order."""
+    return chain(traced.proponents, reversed(traced.opponents))
 
 
 def read_names(path: Path) -> dict[str, str]:
@@ -203,21 +347,57 @@ def read_names(path: Path) -> dict[str, str]:
 
 
 def write_json(found: TracInResult | Suspects, path: Path) -> None:
-    """Everything, as a whole file or not at all."""
-    write_text(path, json.dumps(found.as_dict(), indent=1, ensure_ascii=False) + "\n")
+    """Everything, as a whole file or not at all; memory does not grow with the influences that are listed."""
+    if isinstance(found, Suspects):
+        write_text(path, json.dumps(found.as_dict(), indent=1, ensure_ascii=False) + "\n")
+        return
+    encoder = json.JSONEncoder(indent=1, ensure_ascii=False)
+    content = {**found.about(), "triples": _Streamed(_traced_dict(traced) for traced in found.triples)}
+    with new_file(path) as partial, partial.open("w", encoding="utf-8") as out:
+        for piece in encoder.iterencode(content):
+            out.write(piece)
+        out.write("\n")
 
 
 def write_table(found: TracInResult | Suspects, path: Path) -> None:
     """Rows as `.csv` or `.parquet`, as the name of the file says. Raises `InputError` for another one."""
     check_table(path)
-    table = found.to_pandas()
+    tables = iter([found.to_pandas()]) if isinstance(found, Suspects) else found.tables()
+    first = next(tables, None)
+    first = found.to_pandas() if first is None else first
     with new_file(path) as partial:
         if path.suffix == ".csv":
-            table.to_csv(partial, index=False)
+            with partial.open("w", encoding="utf-8", newline="") as out:
+                first.to_csv(out, index=False)
+                for table in tables:
+                    table.to_csv(out, index=False, header=False)
             return
-        with duckdb.connect() as connection:
-            connection.register("found", table)
+        with duckdb.connect(str(partial.with_name("rows.duckdb"))) as connection:
+            connection.execute("SET memory_limit = '64MB'")
+            connection.execute("SET enable_progress_bar = false")
+            connection.register("some", first)
+            connection.execute("CREATE TABLE found AS SELECT * FROM some")
+            for table in tables:
+                connection.register("some", table)
+                connection.execute("INSERT INTO found SELECT * FROM some")
             connection.table("found").write_parquet(str(partial))
+
+
+class _Streamed(list):
+    """A list for the JSON encoder whose items are made when they are written."""
+
+    def __init__(self, items: Iterable[Any]) -> None:
+        items = iter(items)
+        super().__init__(islice(items, 1))  # an empty list is written in another way
+        self._later = items
+
+    def __iter__(self) -> Iterator[Any]:
+        return chain(super().__iter__(), self._later)
+
+
+def _plain(found: dict[str, Any]) -> dict[str, Any]:
+    """With lists in place of streams."""
+    return {name: list(part) if isinstance(part, _Streamed) else part for name, part in found.items()}
 
 
 def check_table(path: Path) -> None:
@@ -238,11 +418,26 @@ def _traced_dict(traced: Traced) -> dict[str, Any]:
         found["instead_of"] = traced.instead_of
     for name in ("self_influence", "loss", "num_candidates", "support", "opposition"):
         found[name] = getattr(traced, name)
-    listed = (*traced.proponents, *reversed(traced.opponents))
-    found["influences"] = [_support_dict(support) for support in listed]
-    found["relations"] = [asdict(share) for share in traced.relations]
-    if traced.entities is not None:
-        found["entities"] = [asdict(share) for share in traced.entities]
+    found["influences"] = _Streamed(_support_dict(support) for support in listed(traced))
+    for name in ("relations", "entities"):
+        if (shares := getattr(traced, name)) is not None:
+            found[name] = [asdict(share) for share in shares]
+    if traced.paths is not None:
+        found["paths"] = [_path_dict(share) for share in traced.paths]
+    return found
+
+
+def _path_dict(share: PathShare) -> dict[str, Any]:
+    found = {name: part for name, part in vars(share).items() if name not in ("proponents", "opponents")}
+    for name in ("proponents", "opponents"):
+        found[name] = [
+            {
+                "influence": path.influence,
+                "share": path.share,
+                "triples": [_support_dict(one) for one in path.triples],
+            }
+            for path in getattr(share, name)
+        ]
     return found
 
 

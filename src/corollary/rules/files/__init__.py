@@ -1,0 +1,1 @@
+"""Rule files: text, JSON, TSV, AnyBURL, AMIE and Prolog, written and read."""
