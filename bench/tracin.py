@@ -27,9 +27,9 @@ from corollary.cli.output import print_table, say
 from corollary.explain.influence import SIDES, Asked, Influence
 from corollary.learners.protocol import Queries
 from corollary.runs.run import Run
-from corollary.runs.traced_models import Work, open_checkpoints, plan_influence
-from corollary.runs.tracing import TracInConfig, tracin
-from corollary.runs.tracing_indexed import tracin_by_index
+from corollary.runs.tracing.indexed import tracin_by_index
+from corollary.runs.tracing.models import Work, open_checkpoints, plan_influence
+from corollary.runs.tracing.tracin import TracInConfig, tracin
 from record import machine_line, write_line
 from tests.reference.conve import PlainConvE
 
@@ -123,12 +123,16 @@ def plain_ways(run: Run, asked: np.ndarray, sample: np.ndarray) -> list[tuple[st
         scores = functional_call(module, values, (entity[None], relation[None]))
         return F.cross_entropy(scores, answer[None])
 
-    one = grad(loss)
-    many = vmap(one, in_dims=(None, 0, 0, 0))
+    many = vmap(grad(loss), in_dims=(None, 0, 0, 0))
+    learned = {name: value for name, value in plain.named_parameters() if name in moved}
 
     def sequential(triples: np.ndarray) -> Tensor:
-        parts = zip(*examples(triples, relations), strict=True)
-        return torch.stack([_flat(one(moved, *part), 0) for part in parts])
+        found = []
+        for entity, relation, answer in zip(*examples(triples, relations), strict=True):
+            single = F.cross_entropy(module(entity[None], relation[None]), answer[None])
+            parts = torch.autograd.grad(single, list(learned.values()))
+            found.append(_flat(dict(zip(learned, parts, strict=True)), 0))
+        return torch.stack(found)
 
     def vectorised(triples: np.ndarray) -> Tensor:
         parts = examples(triples, relations)
@@ -152,7 +156,7 @@ def captum_loop(
 ) -> list[tuple[str, float, float]]:
     """Captum's exact TracInCP over all parameters, where it is installed and its gradients fit.
 
-    Seconds are those of the sample alone, without the gradients of the asked triples, which are made once.
+    Seconds are those of the sample alone, without the gradients of the asked triples, which are made once, before.
     """
     if importlib.util.find_spec("captum") is None:
         say("captum is not installed: its loop is not timed")
@@ -162,32 +166,38 @@ def captum_loop(
         say("captum's gradients of these examples would take more than 6 GiB: its loop is not timed")
         return []
     from captum.influence import TracInCP
-    from torch.utils.data import TensorDataset
 
     for name in CANCELLED:  # it differentiates by everything that is a parameter
         owner, attribute = plain.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2]
         value = getattr(owner, attribute).detach()
         delattr(owner, attribute)
         owner.register_buffer(attribute, value)
-    module = Scores(plain)
-    seconds = []
-    for part in (
-        sample[: len(sample) // 2],
-        sample,
-    ):  # the difference: the asked triples' gradients are made once
-        data = TensorDataset(*examples(part, relations))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            traced = TracInCP(
-                module, data, [""], checkpoints_load_func=lambda *_: 1.0,
-                loss_fn=torch.nn.CrossEntropyLoss(reduction="none"), batch_size=8, sample_wise_grads_per_batch=False,
-            )  # fmt: skip
-            started = time.perf_counter()
-            found = traced.influence(examples(asked, relations))
-            seconds.append(time.perf_counter() - started)
-    whole = (seconds[2] - seconds[1]) * len(sample) / (len(sample) - 4)
+    data = Stamped(*examples(sample, relations))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        traced = TracInCP(
+            Scores(plain), data, [""], checkpoints_load_func=lambda *_: 1.0,
+            loss_fn=torch.nn.CrossEntropyLoss(reduction="none"), batch_size=8, sample_wise_grads_per_batch=False,
+        )  # fmt: skip
+        found = traced.influence(examples(asked, relations))
+    whole = time.perf_counter() - data.started
     summed = found.view(2, len(asked), 2, len(sample)).sum((0, 2)).T
     return [("Captum TracInCP", whole, float((summed - exact).abs().max() / exact.abs().max()))]
+
+
+class Stamped(torch.utils.data.Dataset):
+    """Examples, and when the first of them was last asked for."""
+
+    def __init__(self, *parts: Tensor) -> None:
+        self.parts, self.started = parts, 0.0
+
+    def __len__(self) -> int:
+        return len(self.parts[0])
+
+    def __getitem__(self, number: int) -> tuple[Tensor, ...]:
+        if number == 0:
+            self.started = time.perf_counter()
+        return tuple(part[number] for part in self.parts)
 
 
 class WithoutMasks(PlainConvE):

@@ -1,8 +1,8 @@
 """Faithfulness of influence: `python recipes/faithfulness.py umls family`. Train, then `corollary tracin verify`.
 
 recipes/faithfulness/NAME.toml                        options of the run, and a [verify] table
-recipes/results/faithfulness-NAME/verification.json   every figure, with options, seeds, targets
-recipes/results/faithfulness-NAME/last.json           scores over the last checkpoint alone, on the same retrainings
+recipes/results/faithfulness-NAME/STUDY.json          every figure of one study, with options, seeds, targets
+recipes/results/faithfulness-NAME/last.json           datamodel of scores over the last checkpoint alone
 recipes/results/faithfulness-NAME/evaluation.json     of the run itself
 
 Retrainings stay in the output folder: a recipe that was stopped goes on where it was.
@@ -14,6 +14,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # models this small train faster on one thread
 
@@ -26,7 +27,7 @@ from corollary.graph.folder import Graph
 from corollary.runs.config import RunConfig
 from corollary.runs.conve import train_conve
 from corollary.runs.run import Run
-from corollary.runs.verifying import VerifyConfig, verify
+from corollary.runs.verifying.verify import VerifyConfig, verify
 
 HERE = Path(__file__).parent
 
@@ -36,13 +37,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="+", help="recipes, such as umls")
     parser.add_argument("--output", type=Path, default=Path("runs"), help="where runs with their weights go")
-    parser.add_argument("--tables", action="store_true", help="only print the rows of docs/faithfulness.md")
+    parser.add_argument("--tables", action="store_true", help="only print the tables of docs/faithfulness.md")
     options = parser.parse_args()
     for name in options.names:
         results = HERE / "results" / f"faithfulness-{name}"
         if not options.tables:
             make(name, options.output / f"faithfulness-{name}", results)
-        print("\n".join(rows(results)))
+        print("\n".join(tables(results)))
 
 
 def make(name: str, output: Path, results: Path) -> None:
@@ -52,38 +53,71 @@ def make(name: str, output: Path, results: Path) -> None:
     run = trained(recipe["dataset"], output, RunConfig.build(table))
     results.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(run.path / "evaluation.json", results / "evaluation.json")
-    with bar("retrainings") as move:
-        verify(run, output / "verify", options, progress=move, say=say)
-    shutil.copyfile(output / "verify" / "verification.json", results / "verification.json")
-    last = options.changed(studies=("datamodel",), checkpoints=("final",))
-    verify(run, output / "verify", last, say=say)
+    for study in options.studies:
+        with bar("retrainings") as move:
+            verify(run, output / "verify", options.changed(studies=(study,)), progress=move, say=say)
+        shutil.move(output / "verify" / "verification.json", results / f"{study}.json")
+    verify(run, output / "verify", options.changed(studies=("datamodel",), checkpoints=("final",)), say=say)
     shutil.move(output / "verify" / "verification.json", results / "last.json")
 
 
-def rows(results: Path) -> list[str]:
-    """The rows of docs/faithfulness.md that show these results."""
-    found = json.loads((results / "verification.json").read_text())
-    last = json.loads((results / "last.json").read_text())["datamodel"]
-    lines = []
-    for row in found["deletion"]["rows"]:
-        clear = {None: "", True: "yes", False: "no"}[row["clear"]]
+def tables(results: Path) -> list[str]:
+    """The tables of docs/faithfulness.md that show these results, line by line; of the studies that are finished."""
+    found = {
+        path.stem: json.loads(path.read_text())[{"last": "datamodel"}.get(path.stem, path.stem)]
+        for path in results.glob("*.json")
+        if path.stem != "evaluation"
+    }
+    lines = deletion(found["deletion"]) if "deletion" in found else []
+    if "planted" in found:
+        lines += ["", *planted(found["planted"])]
+    if "last" in found:
+        lines += ["", *datamodel(found["datamodel"], found["last"])]
+    return lines
+
+
+def deletion(found: dict[str, Any]) -> list[str]:
+    """Retrained without what each score calls most supportive, and without what the controls drew."""
+    lines = head(
+        "taken out by", "k", "triples", "MRR of targets", "H@1", "change from nothing",
+        "beyond random neighbours", "below every control",
+    )  # fmt: skip
+    for row in found["rows"]:
         cells = [row["removed_by"], row["k"] or "", f"{row['removed']:.0f}", show(row["mrr"])]
+        cells += [f"{row['hits_at_1']['value']:.3f}", show(row["change"])]
         cells += [
-            f"{row['hits_at_1']['value']:.3f}",
-            show(row["change"]),
             show(row["beyond"].get("random neighbours")),
+            {None: "", True: "yes", False: "no"}[row["clear"]],
         ]
-        lines.append(line([*cells, clear]))
+        lines.append(line(cells))
+    return lines
+
+
+def datamodel(found: dict[str, Any], last: dict[str, Any]) -> list[str]:
+    """Agreement of every score with retraining on halves, and the ceiling."""
+    lines = head("score", "agreement", "above `shared`", "last checkpoint alone")
     alone = {row["score"]: row["lds"] for row in last["rows"]}
-    for row in found["datamodel"]["rows"]:
+    for row in found["rows"]:
         lines.append(
             line([row["score"], show(row["lds"]), show(row["beyond_shared"]), show(alone[row["score"]])])
         )
-    lines.append(line(["noise ceiling", f"{found['datamodel']['ceiling']['score']:.3f}", "", ""]))
-    for row in found["planted"]["rows"]:
+    return [*lines, line(["noise ceiling", f"{found['ceiling']['score']:.3f}", "", ""])]
+
+
+def planted(found: dict[str, Any]) -> list[str]:
+    """How well each figure finds planted wrong triples."""
+    lines = head(
+        "figure", "area under the curve", *(f"found in first {share}" for share in found["rows"][0]["recall"])
+    )
+    for row in found["rows"]:
         recall = [f"{share:.2f}" for share in row["recall"].values()]
         lines.append(line([row["score"], show(row["area_under_curve"]), *recall]))
     return lines
+
+
+def head(*columns: str) -> list[str]:
+    """The first two lines of a table."""
+    return [line(columns), line(["---"] * len(columns))]
 
 
 def show(estimate: dict[str, float] | None) -> str:

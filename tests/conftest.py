@@ -89,6 +89,20 @@ def trained(countries: Graph, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def explained(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with `rules`, mined, of up to two steps: what explanations are made from."""
+    from corollary.rules.mining import Mining
+    from corollary.runs.rules.kind import mine_rules
+    from corollary.runs.rules.options import RulesOptions
+
+    folder = tmp_path_factory.mktemp("explained")
+    shutil.copytree(trained, folder, dirs_exist_ok=True)
+    options = RulesOptions(mining=Mining(longest=2, min_support=5, chains_per_head=200), memory_limit="4GiB")
+    mine_rules(Graph.open(folder / "graph"), folder / "rules", options)
+    return folder
+
+
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Names of tests must be the same in every worker: bytes may hold the time at which they were packed."""
     return f"{argname}-{len(val)}-bytes" if isinstance(val, bytes) else None

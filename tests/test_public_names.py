@@ -9,9 +9,15 @@ import pytest
 import corollary
 
 NAMES = [
-    "ConvEConfig", "CorollaryError", "Evaluation", "FilterConfig", "Graph", "ImportConfig", "ImportRunConfig",
-    "Question", "Run", "RunConfig", "SplitConfig", "TracInConfig", "TrainingConfig", "asked_triples", "evaluate", "export", "graph_info",
-    "import_dataset", "import_graph", "import_run", "list_datasets", "predict", "quickstart", "resume", "split_graph", "subset_graph", "suspects", "tracin", "train_conve", "write_report",
+    "ConvEConfig", "CorollaryError", "DrumOptions", "Evaluation", "ExplainConfig", "Explainer", "FilterConfig", "Graph", "HgtOptions",
+    "ImportConfig", "ImportRunConfig", "IndexConfig", "PoincareRunConfig", "Question", "RulesOptions",
+    "Run", "RunConfig", "SplitConfig", "TaxonomyImportConfig", "TracInConfig", "TrainingConfig",
+    "VerifyConfig", "analyze_taxonomy", "apply_rules", "asked_triples", "build_index", "combine_drum",
+    "embed", "evaluate", "evaluate_elsewhere", "explain_prediction", "export", "fit_ensemble", "graph_info", "import_dataset", "import_graph",
+    "import_rules", "import_run", "import_taxonomy", "list_datasets", "mine_rules", "predict",
+    "quickstart", "resume", "show_rules", "split_graph", "subset_graph", "suspects", "tracin",
+    "tracin_by_index", "train_conve", "train_drum", "train_hgt", "train_independent", "train_poincare",
+    "validate_embeddings", "verify", "write_report",
 ]  # fmt: skip
 
 LOADED_BY_HELP = """

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from corollary.graph.folder import Graph
-from corollary.runs.tracing_results import CSV_COLUMNS
+from corollary.runs.tracing.results import CSV_COLUMNS
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +134,12 @@ WRONG = {
     ("--head", "France"): "go with --mode single",
     ("--csv-output", "found.txt"): "should end in .csv or .parquet",
     ("--skip-existing",): "--skip-existing goes with --output-per-triple",
-    ("--instead-of", "Japan"): "--instead-of goes with --mode single",
+    ("--instead-of", "Japn"): "entity 'Japn' is not known. Did you mean 'Japan'?",
+    ("--plot", "found.png"): "--plot found.png: the name should end in .svg",
+    ("--mode", "self", "--by-path", "--plot", "a.svg"): "--by-path, --plot has no meaning with --mode self",
+    ("--mode", "single", "--split", "valid"): "--split has no meaning with --mode single",
+    ("--index", "there", "--measure", "cosine"): "--measure has no meaning with --index",
+    ("--index", "there"): "there is not an index: make one with 'corollary tracin index",
     ("--use-last-layers-only", "--measure", "cosine"): "either --use-last-layers-only or --measure",
     ("--checkpoint", "epoch-0099"): "has no checkpoint 'epoch-0099'",
     ("--relations", "bordrs"): "relation 'bordrs' is not known. Did you mean 'borders'?",

@@ -22,6 +22,7 @@ WITHOUT_TORCH = [
     "corollary.records.run_folder",
     "corollary.reports.html",
     "corollary.storage",
+    "corollary.web.app",
 ]
 
 
@@ -43,7 +44,7 @@ def test_rooms_that_do_without_torch_do_not_import_it():
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("room", ["graph", "kernels", "records", "reports"])
+@pytest.mark.parametrize("room", ["graph", "kernels", "records", "reports", "web"])
 def test_every_module_of_these_rooms_does_without_torch(room):
     """Written nowhere in them, not even inside a function."""
     place = Path(str(importlib.util.find_spec("corollary").submodule_search_locations[0])) / room

@@ -19,6 +19,8 @@ from typer.main import get_command
 
 import corollary
 from corollary.cli.main import _hyphens, app
+from corollary.runs.config import RunOptions
+from corollary.runs.kinds import KINDS, kind_of
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -191,6 +193,10 @@ def test_figures_are_those_of_the_result_files(row, file):
     text = (ROOT / file).read_text(encoding="utf-8")
     if file.endswith("summary.json"):
         mean = json.loads(text)["mean"]
+        if "map" in mean:
+            shown_figures = (f"MAP {mean['map']:.3f}", f"mean rank {mean['mean_rank']:.2f}")
+            assert all(shown in row for shown in shown_figures)
+            return
         for shown in (
             f"MRR {mean['mrr']:.3f}",
             f"hits@10 {mean['hits@10']:.3f}",
@@ -199,10 +205,19 @@ def test_figures_are_those_of_the_result_files(row, file):
             assert shown in row
         return
     lines = [json.loads(line) for line in text.splitlines()]
+    if file.endswith("poincare.jsonl"):
+        assert any(poincare_figures(line) in row for line in lines)
+        return
     if "cases" in lines[0]:
         assert any(set(figures_in(row)) <= set(step_figures(line)) for line in lines), figures_in(row)
         return
     assert any(seconds(line) in row for line in lines)
+
+
+def poincare_figures(line: dict[str, Any]) -> str:
+    """How one line of bench/poincare.py reads in the README."""
+    one, two = line["epoch_uniform_1"], line["epoch_uniform_2"]
+    return f"| {one:.1f} s, two threads {two:.1f} s; gensim {line['gensim']} on WordNet {line['ratio']:.0f} times slower |"
 
 
 def figures_in(row: str) -> list[str]:
@@ -258,10 +273,14 @@ def test_file_tree_lists_every_room_and_nothing_else():
     assert all((ROOT / folder).is_dir() for folder in folders)
 
 
+def options_of(page: str) -> type[RunOptions]:
+    """The options that a page speaks of: those of the learner that it is named after, else of ConvE."""
+    return kind_of(page if page in KINDS else "conve").options
+
+
 @cache
-def options() -> dict[str, Any]:
+def options(page: str = "conve") -> dict[str, Any]:
     """Every option of a run by its dotted name, with its default."""
-    from corollary.runs.config import RunConfig
 
     def walk(model: type[BaseModel], prefix: str) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -274,7 +293,7 @@ def options() -> dict[str, Any]:
             )
         return found
 
-    return walk(RunConfig, "")
+    return walk(options_of(page), "")
 
 
 def test_every_option_of_a_run_is_described_with_its_default():
@@ -285,26 +304,56 @@ def test_every_option_of_a_run_is_described_with_its_default():
             assert f"| `{name}` | `{default}` |" in text
 
 
+@pytest.mark.parametrize("page", ["drum", "rules", "poincare"])
+def test_every_option_of_other_learners_is_described_with_its_default(page):
+    """What other learners have too (loop, evaluation, tracking) stands in docs/conve.md; drum.md names rules.md."""
+    text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    if page == "drum":
+        text += (ROOT / "docs" / "rules.md").read_text(encoding="utf-8")
+    shared = {**options(), **dict.fromkeys(("seed", "device", "memory_limit", "source"))}
+    for name, default in options(page).items():
+        if name not in shared or (shared[name] != default and "." in name):
+            assert f"| `{name}` | `{default}` |" in text
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_options_that_the_docs_name_exist(page):
     """Anything written as model.x, training.x or evaluation.x in code is an option, and --set values are accepted."""
     from corollary.config import with_overrides
-    from corollary.runs.config import RunConfig
 
-    text = page.read_text(encoding="utf-8")
+    text, kind = page.read_text(encoding="utf-8"), options_of(page.stem)
     for name in re.findall(r"`((?:model|training|evaluation|optimizations|tracking)\.[a-z0-9_.]+)", text):
-        assert name in options() or name.endswith(".json"), f"{page.name}: {name}"
+        assert name in options(page.stem) or name.endswith(".json"), f"{page.name}: {name}"
     for pair in re.findall(
         r"--set ((?:model|training|evaluation|optimizations|tracking)\.\S+=[^\s`]+)", text
     ):
-        RunConfig.build(with_overrides({}, [pair]))
+        kind.build(with_overrides({}, [pair]))
     for pair in re.findall(
         r"`((?:model|training|evaluation|optimizations|tracking)\.[a-z0-9_.]+=[^`]+)`", text
     ):
-        RunConfig.build(with_overrides({}, [pair]))
+        kind.build(with_overrides({}, [pair]))
 
 
-@pytest.mark.parametrize("recipe", sorted(path.stem for path in (ROOT / "recipes").glob("*.toml")))
+@pytest.mark.parametrize("recipe", sorted(path.stem for path in (ROOT / "recipes").glob("*-poincare.toml")))
+def test_figures_of_taxonomies_are_those_of_the_result_files(recipe):
+    """docs/poincare.md shows MAP and mean rank of each recipe and its placement to three and two digits."""
+    summary = ROOT / "recipes" / "results" / recipe / "summary.json"
+    row = next(
+        line
+        for line in (ROOT / "docs" / "poincare.md").read_text(encoding="utf-8").splitlines()
+        if line.startswith(f"| `{recipe}` |")
+    )
+    if not summary.exists():
+        assert "not run yet" in row
+        return
+    mean = json.loads(summary.read_text(encoding="utf-8"))["mean"]
+    for name in ("map", "untrained map", "euclidean map"):
+        assert f"{mean[name]:.3f}" in row
+    for name in ("mean_rank", "untrained mean_rank"):
+        assert f"{mean[name]:.2f}" in row
+
+
+@pytest.mark.parametrize("recipe", sorted(path.stem for path in (ROOT / "recipes").glob("*-conve*.toml")))
 def test_recommended_settings_are_those_of_the_recipes(recipe):
     """docs/conve.md repeats the main options of each recipe."""
     from corollary.config import read_table

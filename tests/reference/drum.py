@@ -40,3 +40,28 @@ def loss(
     matrices = operators(triples, num_entities, num_relations, without=without)
     score = distribution(matrices, attention, start, normalise=normalise)[answer]
     return -torch.log(score.clamp(min=floor))
+
+
+def body_shares(triples, attention, example, num_entities, num_relations):
+    """By body: its share of the example's normalised score, over all walks of full length written out."""
+    start, relation, answer = example
+    own = (start, relation, answer) if relation < num_relations else (answer, relation - num_relations, start)
+    edges = [t for t in triples if t != own]
+    steps = [(h, r, t) for h, r, t in edges] + [(t, r + num_relations, h) for h, r, t in edges]
+    length, operators, components = attention.shape
+    walks = [((start,), (), torch.ones(components, dtype=torch.float64))]
+    for at in range(length):
+        walks = [
+            ((*nodes, to), (*body, step), mass * attention[at, step])
+            for nodes, body, mass in walks
+            for source, step, to in [*steps, (nodes[-1], operators - 1, nodes[-1])]
+            if source == nodes[-1]
+        ]
+    totals = sum((mass for _, _, mass in walks), torch.zeros(components, dtype=torch.float64))
+    found = {}
+    for nodes, body, mass in walks:
+        if nodes[-1] == answer:
+            body = tuple(step for step in body if step != operators - 1)
+            found[body] = found.get(body, 0.0) + float((mass / totals).sum())
+    score = sum(found.values())
+    return {body: share / score for body, share in found.items()}

@@ -100,3 +100,14 @@ def test_a_more_special_rule_of_no_more_use_goes():
 def test_chains_that_are_too_long_are_refused():
     with pytest.raises(ConfigError, match="longest = 4: Input should be less than or equal to 3"):
         Mining.build({"longest": 4})
+
+
+def test_of_chains_that_give_the_same_pairs_the_best_stays():
+    """Two relations with the same facts but one: at a similarity of .5 one rule is left, at 1 both."""
+    triples = [(h, r, h + 20) for h in range(20) for r in range(3)]
+    triples.append((3, 1, 30))
+    graph = links_of(np.array(triples), 45, 3)
+    mining = Mining(longest=1, constants=False)
+    assert len(mine(graph, 3, targets=[0], mining=mining)) == 2
+    left = mine(graph, 3, targets=[0], mining=mining.changed(similar=0.5))
+    assert [rule.body for rule in left] == [(2,)]

@@ -59,5 +59,51 @@ def test_a_recipe_runs_every_seed_and_keeps_small_files(script, countries, tmp_p
 
 def test_the_dataset_is_imported_once(script, tmp_path):
     """A second seed, or a second start, opens the folder."""
-    first = script.prepare("countries", tmp_path / "graph")
-    assert script.prepare("no such dataset", tmp_path / "graph").fingerprint == first.fingerprint
+    first = script.prepare({"dataset": "countries"}, tmp_path / "graph")
+    assert script.prepare({"dataset": "none such"}, tmp_path / "graph").fingerprint == first.fingerprint
+
+
+TAXONOMY = """
+[recipe]
+learner = "poincare"
+taxonomy = "animals.tsv"
+ranks = ["class"]
+seeds = [0]
+
+[model]
+dim = 3
+held_out_parents = 0.3
+
+[training]
+epochs = 1
+"""
+
+
+def test_a_recipe_of_a_taxonomy_keeps_its_figures_and_controls(script, tmp_path, monkeypatch):
+    """The same files with taxonomy.json; the summary has the run's figures and each control's."""
+    ranks = ["phylum", "class", "order", "genus", "species"]
+    depth = [0]
+    for node in range(1, 121):
+        depth.append(depth[(node - 1) // 3] + 1)
+    rows = [f"{node}\t{(node - 1) // 3 if node else ''}\t{ranks[depth[node]]}" for node in range(121)]
+    (tmp_path / "animals.tsv").write_text("child\tparent\trank\n" + "\n".join(rows) + "\n")
+    (tmp_path / "recipes" / "small-tree.toml").write_text(TAXONOMY)
+    monkeypatch.setenv("COROLLARY_DATA", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["run.py", "small-tree", "--output", str(tmp_path / "runs")])
+    script.main()
+    results = tmp_path / "recipes" / "results" / "small-tree"
+    assert {path.name for path in (results / "seed-0").iterdir()} == {
+        "config.json",
+        "metrics.jsonl",
+        "taxonomy.json",
+    }
+    mean = json.loads((results / "summary.json").read_text())["mean"]
+    assert {
+        "map",
+        "untrained map",
+        "random map",
+        "euclidean map",
+        "tree map",
+        "leaf_attachment mrr",
+        "class p_gromov",
+    } <= set(mean)

@@ -1,11 +1,15 @@
 """`corollary evaluate`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from corollary.cli.output import print_json, print_table, say
+
+if TYPE_CHECKING:
+    from corollary.runs.run import Run
+from corollary.errors import ConfigError
 
 
 def evaluate(
@@ -22,6 +26,10 @@ def evaluate(
     ranks: Annotated[
         Path | None, typer.Option(help="Write the rank of every triple to this Parquet file.")
     ] = None,
+    on: Annotated[
+        Path | None,
+        typer.Option(help="Another graph folder with the same relations (runs of drum and of rules)."),
+    ] = None,
     per_relation: Annotated[bool, typer.Option(help="Print the table of relations.")] = False,
     graph: Annotated[Path | None, typer.Option(help="The graph folder, where it has been moved.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
@@ -35,6 +43,19 @@ def evaluate(
 
     used = str(choose_device(device, say))
     opened = Run.open(run, graph=graph, checkpoint=checkpoint, device=used, memory_limit=memory_limit)
+    if opened.kind.name == "poincare":
+        from corollary.cli.taxonomy import measure
+
+        if split != "test" or filter_by or candidates or ranks or per_relation:
+            raise ConfigError(
+                "a run of poincare ranks no facts: --split, --filter, --candidates, --ranks and --per-relation go with "
+                f"other learners; see corollary analyze-taxonomy {run}"
+            )
+        measure(opened, None, (), None, as_json)
+        return
+    if on is not None:
+        _elsewhere(opened, on, split, as_json)
+        return
     result = evaluate_run(opened, split, filter=filter_by, candidates=candidates, ranks_path=ranks)
     if as_json:
         print_json(result.model_dump(mode="json"))
@@ -49,3 +70,16 @@ def evaluate(
         print_table([str(column) for column in frame.columns], frame.astype(object).to_numpy().tolist())
     sides = "" if "head" in result.figures.sides else ", tails alone"
     say(f"{result.num_triples:,} triples{sides}, filter {result.filter}, ties {result.ties}")
+
+
+def _elsewhere(run: "Run", graph: Path, split: str, as_json: bool) -> None:
+    """Figures on another graph."""
+    from corollary.runs.drum.elsewhere import evaluate_elsewhere
+
+    found = evaluate_elsewhere(run, graph, split)
+    if as_json:
+        print_json({name: result.model_dump(mode="json") for name, result in found.items()})
+        return
+    names = list(next(iter(found.values())).metrics.values())
+    rows = [[name, *(result.metrics.values()[name] for result in found.values())] for name in names]
+    print_table(["figure", *found], rows)

@@ -1,4 +1,4 @@
-"""`corollary graph`: import, info, split, subset, datasets."""
+"""`corollary graph`: import, info, split, subset, closure, datasets."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -223,6 +223,22 @@ def subset(
         subset_graph(Graph.open(graph), output, config, budget=budget, keep_vocabulary=not compact, say=say),
         as_json,
     )
+
+
+@app.command("closure")
+def closure(
+    graph: Annotated[Path, typer.Argument(help="A graph folder with a taxonomy.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The .tsv or .npy file to write.")],
+    relations: Annotated[
+        Names, typer.Option("--relation", help="A relation that means 'is a'; may be repeated.")
+    ] = None,
+) -> None:
+    """Write every pair of descendant and ancestor of a taxonomy to a file."""
+    from corollary.graph.closure import write_closure
+    from corollary.graph.folder import Graph
+
+    count = write_closure(Graph.open(graph), output, relations=tuple(relations or ()))
+    say(f"{count:,} pairs written to {output}")
 
 
 @app.command("datasets")

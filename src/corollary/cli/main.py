@@ -8,7 +8,9 @@ from typing import Annotated, NoReturn
 import typer
 
 from corollary.cli import (
+    embed,
     evaluate,
+    explain,
     export,
     graph,
     plan,
@@ -17,11 +19,14 @@ from corollary.cli import (
     report,
     rules,
     runs,
+    serve,
     tracin,
     train,
 )
 from corollary.cli.output import show_error
 from corollary.cli.taxonomy import analyze_taxonomy
+from corollary.cli.train_hgt import joined_numbers
+from corollary.cli.validate_embeddings import validate_embeddings
 from corollary.errors import CorollaryError
 
 app = typer.Typer(
@@ -39,8 +44,12 @@ app.add_typer(tracin.app, name="tracin")
 app.add_typer(rules.app, name="rules")
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
+app.command("explain")(explain.explain)
 app.command("export")(export.export)
+app.command("embed")(embed.embed)
+app.command("validate-embeddings")(validate_embeddings)
 app.command("report")(report.report)
+app.command("serve")(serve.serve)
 app.command("analyze-taxonomy")(analyze_taxonomy)
 app.command("quickstart")(quickstart.quickstart)
 
@@ -66,7 +75,7 @@ def main() -> None:
     # Threads that wait should sleep: spinning, a step took 450 ms in place of 67 on a machine busy with other work.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        app(args=[_hyphens(argument) for argument in sys.argv[1:]], standalone_mode=True)
+        app(args=joined_numbers([_hyphens(argument) for argument in sys.argv[1:]]), standalone_mode=True)
     except CorollaryError as error:
         leave(show_error(str(error)))
     except PermissionError as error:

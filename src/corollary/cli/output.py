@@ -105,7 +105,12 @@ class TrainingDisplay:
             loss = (
                 f"loss {line['loss']:.4f}" if "loss" in line else f"sampled loss {line['sampled_loss']:.4f}"
             )
-            say(f"epoch {line['epoch']}: {loss}, validation MRR {valid['mrr']:.4f}{more}")
+            shown = (
+                f"validation MRR {valid['mrr']:.4f}"
+                if "mrr" in valid
+                else ", ".join(f"{name} {value:.4f}" for name, value in valid.items())
+            )
+            say(f"epoch {line['epoch']}: {loss}, {shown}{more}")
         if line["epoch"] == self._epochs:
             self.close()
 

@@ -1,12 +1,19 @@
 """`corollary plan`: what a training will use, before any work."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from corollary.cli.output import print_json, print_table, say
+from corollary.cli.rules import plan as rules_plan
 from corollary.cli.train import conve_options
+from corollary.cli.train_drum import plan as drum_plan
+from corollary.cli.train_hgt import plan_hgt
+from corollary.cli.train_poincare import poincare_options
+
+if TYPE_CHECKING:
+    from corollary.budget import Plan
 
 app = typer.Typer(help="Say what a training will use, by part, and how it would fit a memory limit.")
 
@@ -29,7 +36,6 @@ def conve(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Bytes of a ConvE training by part; exits with the missing bytes where it cannot fit."""
-    from corollary.budget import show_bytes
     from corollary.graph.folder import Graph
     from corollary.messages import silent
     from corollary.runs.conve import plan_conve
@@ -46,7 +52,33 @@ def conve(
         "memory_limit": memory_limit,
     }
     options = conve_options(config, flags, settings)
-    found = plan_conve(Graph.open(graph), options, device=choose_device(options.device, silent))
+    show_plan(plan_conve(Graph.open(graph), options, device=choose_device(options.device, silent)), as_json)
+
+
+@app.command("poincare")
+def poincare(
+    graph: Annotated[Path, typer.Argument(help="A graph folder with a taxonomy.")],
+    config: Annotated[Path | None, typer.Option(help="A TOML file, or the config.json of a run.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=VALUE, such as model.closed=false.")
+    ] = None,
+    dim: Annotated[int | None, typer.Option(help="Length of an embedding.")] = None,
+    held_out: Annotated[float | None, typer.Option(help="Share of pairs withheld.")] = None,
+    memory_limit: Annotated[str | None, typer.Option(help="Most resident memory, such as 2GiB.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Bytes of a taxonomy's training by part; exits with the missing bytes where it cannot fit."""
+    from corollary.graph.folder import Graph
+    from corollary.runs.poincare.kind import KIND
+
+    flags = {"model.dim": dim, "model.held_out": held_out, "memory_limit": memory_limit}
+    show_plan(KIND.plan(Graph.open(graph), poincare_options(config, flags, settings)), as_json)
+
+
+def show_plan(found: "Plan", as_json: bool) -> None:
+    """The parts, their sum and the limit."""
+    from corollary.budget import show_bytes
+
     if as_json:
         print_json(found.model_dump(mode="json") | {"total": found.total})
         return
@@ -54,3 +86,8 @@ def conve(
     print_table(["part", "bytes"], [*rows, ["total", show_bytes(found.total)]])
     ways = found.ways()
     say(f"limit: {show_bytes(found.budget.bytes)}" + (f"; {'; '.join(ways)}" if ways else ""))
+
+
+app.command("drum")(drum_plan)
+app.command("hgt")(plan_hgt)
+app.command("rules")(rules_plan)

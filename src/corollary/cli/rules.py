@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from corollary.cli.output import print_json, print_table, say
+from corollary.cli.tracin_showing import bar
 from corollary.errors import ConfigError, InputError
 
 app = typer.Typer(help="Rules that hold when they are counted: find, print, exchange and apply them.")
@@ -48,7 +49,7 @@ def mine(
     as_json: Json = False,
 ) -> None:
     """Find rules on the training triples, without any training, count them, and rank the test triples by them."""
-    from corollary.runs.rules import mine_rules
+    from corollary.runs.rules.kind import mine_rules
 
     flags = {
         "mining.longest": longest,
@@ -61,7 +62,10 @@ def mine(
         "memory_limit": memory_limit,
     }
     options = _options(config, flags, settings)
-    _shown(mine_rules(graph, _place(output_dir), options, say=say), as_json)
+    place = _place(output_dir)
+    with bar("entities to count from") as progress:
+        run = mine_rules(graph, place, options, progress=progress, say=say)
+    _shown(run, as_json)
 
 
 @app.command("import")
@@ -81,12 +85,15 @@ def import_(
     as_json: Json = False,
 ) -> None:
     """Read rules of this or another program and count them on a graph."""
-    from corollary.runs.rules import import_rules
+    from corollary.runs.rules.kind import import_rules
 
     if graph is None:
         raise ConfigError("--graph is missing: name the graph folder to count the rules on")
     options = _options(config, {"targets": listed_names(targets), "memory_limit": memory_limit}, settings)
-    _shown(import_rules(file, graph, _place(output_dir), options, form=form, say=say), as_json)
+    place = _place(output_dir)
+    with bar("entities to count from") as progress:
+        run = import_rules(file, graph, place, options, form=form, progress=progress, say=say)
+    _shown(run, as_json)
 
 
 @app.command("show")
@@ -113,8 +120,8 @@ def show(
 ) -> None:
     """Print the rules of a run, filtered and sorted, or write them for another program."""
     from corollary.rules.files.writing import write_rules
-    from corollary.runs.rules import names_of
-    from corollary.runs.rules_showing import quality_by_target, show_rules
+    from corollary.runs.rules.kind import names_of
+    from corollary.runs.rules.showing import quality_by_target, show_rules
     from corollary.runs.run import Run
 
     opened = Run.open(run, graph=graph)
@@ -165,7 +172,7 @@ def apply(
 ) -> None:
     """Answer questions by rules, with the rules that fire and the facts by which they hold."""
     from corollary.runs.predicting import Question, read_questions
-    from corollary.runs.rules_showing import Asked, applied, write_applied
+    from corollary.runs.rules.showing import apply_rules, write_applied
     from corollary.runs.run import Run
 
     if file is not None:
@@ -175,14 +182,7 @@ def apply(
     else:
         questions = [Question(head, relation, tail)]
     opened = Run.open(run, graph=graph)
-    entities, relations = opened.graph.entities, opened.graph.relations
-    asked = []
-    for question in questions:
-        given = question.head if question.side == "tail" else question.tail
-        step = relations.find(question.relation, where=question.where)
-        shift = 0 if question.side == "tail" else len(relations)
-        asked.append(Asked(entities.find(str(given), where=question.where), step + shift))
-    records = applied(opened, asked, k=top_k, groundings=groundings, new_only=new_only)
+    records = apply_rules(opened, questions, k=top_k, groundings=groundings, new_only=new_only)
     if output is not None:
         say(f"{write_applied(output, records):,} answers written to {output}")
     elif as_json:
@@ -190,6 +190,37 @@ def apply(
     else:
         for record in records:
             _print_answer(record)
+
+
+@app.command("combine")
+def combine(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders of drum on one graph.")],
+    output_dir: Output = None,
+    graph: Annotated[Path | None, typer.Option(help="The graph folder, where it has been moved.")] = None,
+    memory_limit: Memory = None,
+    as_json: Json = False,
+) -> None:
+    """Put runs of DRUM that cover different targets together; counted rules answer for what none covers."""
+    from corollary.runs.drum.ensemble import EnsembleOptions, combine_drum
+
+    options = EnsembleOptions(memory_limit=memory_limit)
+    _shown(combine_drum(runs, _place(output_dir), options, graph=graph, say=say), as_json)
+
+
+def plan(
+    graph: Annotated[Path, typer.Argument(help="A graph folder.")],
+    config: Config = None,
+    settings: Settings = None,
+    memory_limit: Memory = None,
+    as_json: Json = False,
+) -> None:
+    """Bytes of mining and counting rules by part; exits with the missing bytes where it cannot fit."""
+    from corollary.cli.plan import show_plan
+    from corollary.graph.folder import Graph
+    from corollary.runs.rules.kind import KIND
+
+    options = _options(config, {"memory_limit": memory_limit}, settings)
+    show_plan(KIND.plan(Graph.open(graph), options), as_json)
 
 
 def _print_answer(record: dict[str, Any]) -> None:
@@ -209,7 +240,7 @@ def _options(config: Path | None, flags: dict[str, Any], settings: list[str] | N
     """A file's options, then the flags that were given, then --set."""
     from corollary.config import read_table, with_overrides
     from corollary.runs.config import from_record
-    from corollary.runs.rules_options import RulesOptions
+    from corollary.runs.rules.options import RulesOptions
 
     given = [f"{key}={json.dumps(value)}" for key, value in flags.items() if value is not None]
     table = from_record(read_table(config), RulesOptions) if config is not None else {}

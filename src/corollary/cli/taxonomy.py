@@ -34,6 +34,8 @@ def analyze_taxonomy(
     disk: Annotated[
         Path | None, typer.Option(help="Draw the Poincaré disk to FILE.png or .svg, and nothing else.")
     ] = None,
+    checkpoint: Annotated[str | None, typer.Option(help="best, final or epoch-0003.")] = None,
+    memory_limit: Annotated[str | None, typer.Option(help="Most resident memory, such as 1GiB.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Measure how well a taxonomy was embedded, beside four controls; or look at it."""
@@ -44,7 +46,7 @@ def analyze_taxonomy(
               if value is not None]  # fmt: skip
     if len(wanted) > 1:
         raise ConfigError(f"{' and '.join(wanted)} are asked one at a time")
-    opened = Run.open(run, graph=graph)
+    opened = Run.open(run, graph=graph, checkpoint=checkpoint, memory_limit=memory_limit)
     chosen = tuple(part.strip() for part in ranks.split(",")) if ranks else ()
     if wanted:
         if sample is not None or controls is not None:
@@ -53,16 +55,18 @@ def analyze_taxonomy(
             )
         _look(opened, neighbours, ancestors, export, disk, chosen, top_k, as_json)
         return
-    _measure(opened, sample, chosen, controls, as_json)
+    measure(opened, sample, chosen, controls, as_json)
 
 
-def _measure(
+def measure(
     run: Any, sample: int | None, ranks: tuple[str, ...], controls: str | None, as_json: bool
 ) -> None:
-    from corollary.runs.poincare_analysis import CONTROLS, analyze
+    """Print figures and controls; what `evaluate` does with a run of poincare too."""
+    from corollary.runs.poincare.analysis import analyze_taxonomy
+    from corollary.runs.poincare.controls import CONTROLS
 
     given = CONTROLS if controls is None else () if controls == "none" else tuple(controls.split(","))
-    found = analyze(run, sample=sample, ranks=ranks, controls=given, say=say)
+    found = analyze_taxonomy(run, sample=sample, ranks=ranks, controls=given, say=say)
     if as_json:
         print_json({"figures": found.figures, "conditions": found.conditions})
         return
@@ -83,20 +87,20 @@ def _look(
     count: int,
     as_json: bool,
 ) -> None:
-    from corollary.runs import poincare_analysis
-    from corollary.runs.poincare import Embedded
+    from corollary.runs.poincare import asking
+    from corollary.runs.poincare.kind import Embedded
 
     embedded = Embedded.of(run)
     if export is not None:
-        from corollary.runs.poincare_export import export_embedding
+        from corollary.runs.poincare.export import export_embedding
 
         export_embedding(embedded, export)
         say(f"{len(embedded.taxonomy):,} nodes written to {export}")
     elif disk is not None:
-        poincare_analysis.draw(embedded, disk, ranks[0] if ranks else None)
+        asking.draw(embedded, disk, ranks[0] if ranks else None)
         say(f"drawn to {disk}")
     else:
-        ask = poincare_analysis.neighbours if neighbours is not None else poincare_analysis.ancestors
+        ask = asking.neighbours if neighbours is not None else asking.ancestors
         lines = ask(embedded, neighbours or ancestors or "", count)
         if as_json:
             print_json(lines)

@@ -141,9 +141,10 @@ def run_command(
     """Exact influence of the training triples on test triples, or on any other triple."""
     from corollary.runs.device import choose_device
     from corollary.runs.run import Run
-    from corollary.runs.tracing import TracInConfig, suspects
-    from corollary.runs.tracing import tracin as trace
-    from corollary.runs.tracing_results import check_table, renamed
+    from corollary.runs.tracing.files import check_table
+    from corollary.runs.tracing.results import renamed
+    from corollary.runs.tracing.tracin import TracInConfig, suspects
+    from corollary.runs.tracing.tracin import tracin as trace
 
     if csv_output is not None:
         check_table(csv_output)
@@ -206,7 +207,7 @@ def run_command(
     target_file = output or csv_output or output_per_triple
     with showing.bar("training triples") as bar:
         if index is not None:
-            from corollary.runs.tracing_indexed import tracin_by_index
+            from corollary.runs.tracing.indexed import tracin_by_index
 
             result = tracin_by_index(
                 opened, questions.triples, index, config, rivals=questions.rivals, candidates=rows,
@@ -247,7 +248,7 @@ def index_command(
 ) -> None:
     """Store what the training triples' gradients are made of, so that single questions are answered in seconds."""
     from corollary.runs.run import Run
-    from corollary.runs.tracing_index import IndexConfig, build_index
+    from corollary.runs.tracing.index import IndexConfig, build_index
 
     opened = Run.open(run, graph=graph)
     config = IndexConfig.build(

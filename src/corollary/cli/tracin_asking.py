@@ -99,7 +99,7 @@ def top_k(text: str) -> int | None:
 
 
 def candidates(run: "Run", path: Path | None) -> "np.ndarray | None":
-    from corollary.runs.tracing import asked_triples, training_rows
+    from corollary.runs.tracing.tracin import asked_triples, training_rows
 
     if path is None:
         return None
@@ -142,7 +142,7 @@ def questions(
     """What is asked about."""
     import numpy as np
 
-    from corollary.runs.tracing_candidates import asked_with_rivals
+    from corollary.runs.tracing.candidates import asked_with_rivals
 
     given = [part for part in one if part is not None]
     answer = 0 if side == "head" else 2
@@ -207,7 +207,7 @@ def _chosen(count: int, text: str | None, start: int, most: int | None) -> list[
 
 def names(run: "Run", nodes: Path | None, edges: Path | None) -> tuple[dict[str, str], dict[str, str]]:
     """Names by label; an edge map may be written either way round."""
-    from corollary.runs.tracing_results import read_names
+    from corollary.runs.tracing.files import read_names
 
     relations = {} if edges is None else read_names(edges)
     labels = set(run.graph.relations.labels)

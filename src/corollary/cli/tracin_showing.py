@@ -1,5 +1,6 @@
 """What `corollary tracin` prints and writes."""
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -9,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 from corollary.cli.output import console, errors, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from corollary.runs.tracing import Bar
-    from corollary.runs.tracing_index import IndexInfo
-    from corollary.runs.tracing_results import Suspects, Traced, TracInResult
+    from corollary.runs.tracing.index import IndexInfo
+    from corollary.runs.tracing.results import Suspects, Traced, TracInResult
+    from corollary.runs.tracing.tracin import Bar
+
+SAID_EVERY = 60.0
+"""Seconds between two lines about how far the work has come, where there is no terminal for a bar."""
 
 
 def write(
@@ -24,7 +28,7 @@ def write(
     """Files of a result."""
     from dataclasses import replace
 
-    from corollary.runs.tracing_results import write_json, write_table
+    from corollary.runs.tracing.files import write_json, write_table
 
     if output is not None:
         write_json(result, output)
@@ -75,7 +79,7 @@ def show(result: "TracInResult", as_json: bool, *, quiet: bool) -> None:
 
 def suspects(found: "Suspects", output: Path | None, table: Path | None, as_json: bool) -> None:
     """Files, JSON or a table of suspicious triples."""
-    from corollary.runs.tracing_results import write_json, write_table
+    from corollary.runs.tracing.files import write_json, write_table
 
     if output is not None:
         write_json(found, output)
@@ -115,7 +119,7 @@ def index(made: "IndexInfo", as_json: bool) -> None:
         print_json(made.as_dict())
         return
     say(
-        f"index {made.folder}: {show_bytes(made.bytes)}, {made.examples:,} examples of {len(made.checkpoints)} checkpoints"
+        f"index {made.folder}: {show_bytes(made.bytes)}, {made.examples:,} examples of {', '.join(made.checkpoints)}"
     )
     for k, share in made.recall.items():
         say(f"recall of the exact {k} largest among {made.rescored} candidates of each sign: {share:.3f}")
@@ -123,14 +127,34 @@ def index(made: "IndexInfo", as_json: bool) -> None:
 
 @contextmanager
 def bar(what: str) -> Iterator["Bar"]:
-    """A bar with time left, on a terminal."""
+    """A bar with time left; where there is no terminal, a line a minute."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    if not errors.is_terminal:
+        yield _Lines(what)
+        return
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=errors, disable=not errors.is_terminal) as progress:
+    with Progress(*columns, console=errors) as progress:
         task = progress.add_task(what, total=None)
 
         def move(done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)
 
         yield move
+
+
+class _Lines:
+    """Says now and then how far the work has come, and how long the rest takes at the pace so far."""
+
+    def __init__(self, what: str) -> None:
+        self._what, self._start = what, -1
+        self._since = self._last = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        if self._start < 0:
+            self._start = done
+        now = time.monotonic()
+        if now - self._last > SAID_EVERY and done > self._start:
+            left = (now - self._since) / (done - self._start) * (total - done) / 60
+            say(f"{done:,} of {total:,} {self._what}, about {left:.0f} minutes left")
+            self._last = now

@@ -1,24 +1,18 @@
 """`corollary tracin verify`."""
 
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from corollary.cli import tracin_asking as asking
-from corollary.cli.output import errors, print_json, print_table, say
+from corollary.cli.output import print_json, print_table, say
 from corollary.cli.tracin_showing import bar
 from corollary.errors import ConfigError
 
 if TYPE_CHECKING:
-    from corollary.runs.retraining import Progress
-    from corollary.runs.verifying_results import Datamodel, Deletion, Planted, Truth, Verification
-
-SAID_EVERY = 60.0
-"""Seconds between two lines about how far the work has come, where there is no terminal for a bar."""
+    from corollary.runs.verifying.results import Datamodel, Deletion, Planted, Truth, Verification
 
 
 def verify_command(
@@ -82,9 +76,9 @@ def verify_command(
 ) -> None:
     """Does influence foretell what retraining does? Deletion, halves, planted errors, known edges, with their controls."""
     from corollary.runs.run import Run
-    from corollary.runs.tracing_results import check_table
-    from corollary.runs.verifying import VerifyConfig, verify
-    from corollary.runs.verifying_results import write_verification_table
+    from corollary.runs.tracing.files import check_table
+    from corollary.runs.verifying.results import write_verification_table
+    from corollary.runs.verifying.verify import VerifyConfig, verify
 
     if table is not None:
         check_table(table)
@@ -111,7 +105,7 @@ def verify_command(
     if triples is not None:
         given = asking.questions(opened, "test", (None, None, None), triples, "test", None, None).triples
     others = [Run.open(other, graph=opened.graph.path) for other in ensemble or ()]
-    with _progress() as progress:
+    with bar("retrainings") as progress:
         found = verify(
             opened, output, config, targets=given, truth=truth, ensemble=others,
             memory_limit=memory_limit, progress=progress, say=say,
@@ -145,28 +139,6 @@ def _refuse_unused(context: typer.Context, studies: Sequence[str], *, drawn: boo
             raise ConfigError(f"--{name.replace('_', '-')} has no meaning for {', '.join(studies)}")
     if not drawn and (odd := given & {"targets", "split"}):
         raise ConfigError(f"--{min(odd)} has no meaning with --triples")
-
-
-@contextmanager
-def _progress() -> Iterator["Progress"]:
-    """A bar on a terminal; elsewhere a line a minute, with the time left."""
-    if errors.is_terminal:
-        with bar("retrainings") as move:
-            yield move
-        return
-    since = last = time.monotonic()
-    start: int | None = None
-
-    def tell(done: int, total: int) -> None:
-        nonlocal last, start
-        start = done if start is None else start
-        now = time.monotonic()
-        if now - last > SAID_EVERY and done > start:
-            left = (now - since) / (done - start) * (total - done) / 60
-            say(f"retraining {done} of {total}, about {left:.0f} minutes left")
-            last = now
-
-    yield tell
 
 
 def _show(found: "Verification", output: Path, as_json: bool) -> None:

@@ -8,6 +8,7 @@ import typer
 
 from corollary.cli.output import TrainingDisplay, print_json, print_table, say
 from corollary.cli.train_drum import drum
+from corollary.cli.train_hgt import hgt
 from corollary.cli.train_poincare import poincare
 from corollary.errors import ConfigError
 
@@ -174,4 +175,5 @@ def show_run(run: Any, as_json: bool) -> None:
 
 
 app.command("drum")(drum)
+app.command("hgt")(hgt)
 app.command("poincare")(poincare)

@@ -51,6 +51,10 @@ def drum(
     grouping: Annotated[
         Literal["random", "related"] | None, typer.Option(help="How targets are put into groups.")
     ] = None,
+    independent: Annotated[
+        bool, typer.Option("--independent", help="One model a target, by a pool of processes.")
+    ] = False,
+    processes: Annotated[int | None, typer.Option(help="With --independent: most at once.")] = None,
     max_relations: Annotated[int | None, typer.Option(help="Ask for so many targets alone, drawn.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, order, groups and draws.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = None,
@@ -59,7 +63,8 @@ def drum(
 ) -> None:
     """Train DRUM; its rules are counted and ranked beside it."""
     from corollary.graph.importing import ImportConfig
-    from corollary.runs.drum import train_drum
+    from corollary.runs.drum.elsewhere import evaluate_elsewhere, inductive_graphs, is_inductive
+    from corollary.runs.drum.kind import train_drum
 
     if output_dir is None:
         raise ConfigError("--output-dir is missing: name the run folder to make")
@@ -90,21 +95,40 @@ def drum(
     }
     if target_batch_size is None and any(x is not None for x in (epochs_per_group, rotations, grouping)):
         raise ConfigError("--epochs-per-group, --rotations and --grouping need --target-batch-size")
+    if processes is not None and not independent:
+        raise ConfigError("--processes needs --independent")
     options = drum_options(config, flags, settings)
-    source = graph or ImportConfig.build({"files": [str(datadir)]}, where="train drum")
+    if independent:
+        _independent(graph, datadir, output_dir, options, processes, as_json)
+        return
+    source: Any = graph or ImportConfig.build({"files": [str(datadir)]}, where="train drum")
+    other = None
+    if datadir is not None and is_inductive(datadir):
+        source, other = inductive_graphs(datadir, output_dir, say=say)
     display = TrainingDisplay()
     try:
         run = train_drum(source, output_dir, options, observer=display, say=say)
     finally:
         display.close()
-    _show(run, as_json)
+    _show(run, as_json, evaluate_elsewhere(run, other) if other is not None else None)
+
+
+def _independent(
+    graph: Path | None, datadir: Path | None, output: Path, options: Any, processes: int | None, as_json: bool
+) -> None:
+    """One model a target."""
+    from corollary.runs.drum.independent import train_independent
+
+    if graph is None:
+        raise ConfigError(f"--independent needs a graph folder: corollary graph import {datadir} -o GRAPH")
+    _show(train_independent(graph, output, options, processes=processes, say=say), as_json)
 
 
 def drum_options(config: Path | None, flags: dict[str, Any], settings: list[str] | None) -> Any:
     """A file's options, then the flags that were given, then --set."""
     from corollary.config import read_table, with_overrides
     from corollary.runs.config import from_record
-    from corollary.runs.drum_options import DrumOptions
+    from corollary.runs.drum.options import DrumOptions
 
     given = [f"{key}={json.dumps(value)}" for key, value in flags.items() if value is not None]
     table = from_record(read_table(config), DrumOptions) if config is not None else {}
@@ -124,16 +148,40 @@ def _length(rule_length: int | None, num_step: int | None) -> int | None:
     return num_step - 1
 
 
-def _show(run: Any, as_json: bool) -> None:
-    """The figures of the model and of its counted rules, side by side."""
-    from corollary.runs.drum import figures_of
+def plan(
+    graph: Annotated[Path, typer.Argument(help="A graph folder.")],
+    config: Annotated[Path | None, typer.Option(help="A TOML file, or the config.json of a run.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=VALUE, such as model.components=6.")
+    ] = None,
+    rule_length: Annotated[int | None, typer.Option(help="Most atoms of a body.")] = None,
+    rank: Annotated[int | None, typer.Option(help="Components that are added up.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Triples a step.")] = None,
+    memory_limit: Annotated[str | None, typer.Option(help="Most resident memory, such as 4GiB.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Bytes of a DRUM training with its rules by part; exits with the missing bytes where it cannot fit."""
+    from corollary.cli.plan import show_plan
+    from corollary.graph.folder import Graph
+    from corollary.runs.drum.kind import KIND
+
+    flags = {"model.rule_length": rule_length, "model.components": rank, "model.batch_size": batch_size}
+    options = drum_options(config, {**flags, "memory_limit": memory_limit}, settings)
+    show_plan(KIND.plan(Graph.open(graph), options), as_json)
+
+
+def _show(run: Any, as_json: bool, elsewhere: Any = None) -> None:
+    """The figures of the model and of its counted rules, side by side; on another graph where there is one."""
+    from corollary.runs.drum.concluding import figures_of
 
     figures = figures_of(run)
+    figures |= {f"{name} elsewhere": found.metrics.values() for name, found in (elsewhere or {}).items()}
     if as_json:
         print_json({"run": str(run.path), "figures": figures})
         return
     if figures:
-        names = list(next(iter(figures.values())))
-        print_table(["figure", *figures], [[name, *(f[name] for f in figures.values())] for name in names])
+        names = list(dict.fromkeys(name for column in figures.values() for name in column))
+        rows = [[name, *(column.get(name) for column in figures.values())] for name in names]
+        print_table(["figure", *figures], rows)
     say(f"run folder: {run.path}    report: {run.path / 'report.html'}")
     say(f"next: corollary rules show {run.path}")

@@ -112,13 +112,14 @@ def poincare(
         "device": device if gpu is None else ("cpu" if gpu < 0 else f"cuda:{gpu}"),
         "memory_limit": memory_limit,
     }
-    _run(graph, data, cut, output_dir, _options(config, flags, settings), as_json)
+    _run(graph, data, cut, output_dir, poincare_options(config, flags, settings), as_json)
 
 
-def _options(config: Path | None, flags: dict[str, Any], settings: list[str] | None) -> Any:
+def poincare_options(config: Path | None, flags: dict[str, Any], settings: list[str] | None) -> Any:
+    """What a file, flags and --set say together."""
     from corollary.config import read_table, with_overrides
     from corollary.runs.config import from_record
-    from corollary.runs.poincare import PoincareRunConfig
+    from corollary.runs.poincare.kind import PoincareRunConfig
 
     given = [f"{key}={json.dumps(value)}" for key, value in flags.items() if value is not None]
     table = from_record(read_table(config), PoincareRunConfig) if config is not None else {}
@@ -130,8 +131,8 @@ def _options(config: Path | None, flags: dict[str, Any], settings: list[str] | N
 def _run(
     graph: Path | None, data: Paths, cut: dict[str, Any], output: Path, options: Any, as_json: bool
 ) -> None:
-    from corollary.runs.poincare import train_poincare
-    from corollary.runs.poincare_files import TaxonomyImportConfig, train_on_files
+    from corollary.runs.poincare.files import TaxonomyImportConfig, train_on_files
+    from corollary.runs.poincare.kind import train_poincare
 
     display = TrainingDisplay()
     try:

@@ -19,13 +19,13 @@ from corollary.evaluation.reconstruction import (
     reconstruct,
 )
 from corollary.evaluation.taxonomy_metrics import Euclidean, Hyperbolic, Metric, TreeMetric
-from corollary.evaluation.withholding import Withheld
-from corollary.geometry.hyperbolic import cone_angle
+from corollary.evaluation.withholding import PAIRS, PARENTS, Withheld
+from corollary.geometry.hyperbolic import distance
 from corollary.graph.taxonomy import Taxonomy
 from corollary.randomness import generator
 
 SMALLEST_GROUP = 10
-_ROWS_AT_ONCE = 16
+ROWS_AT_ONCE = 16
 
 
 def reconstruction(metric: Metric, taxonomy: Taxonomy, rows: Int[np.ndarray, " rows"]) -> Reconstruction:
@@ -55,31 +55,27 @@ def reconstruction(metric: Metric, taxonomy: Taxonomy, rows: Int[np.ndarray, " r
     )
 
 
-def withheld_ranks(metric: Metric, withheld: Withheld, *, most: int | None = None) -> dict[str, float]:
+def withheld_ranks(
+    metric: Hyperbolic | Euclidean, withheld: Withheld, part: str, *, most: int | None = None
+) -> dict[str, float]:
     """Ranks of withheld ancestors among all nodes that are no ancestor of the node: MAP, mean rank, MRR, hits."""
-    assert isinstance(metric, Hyperbolic | Euclidean)
-    rows, offsets, targets, known_offsets, known = withheld.lists(most)
+    rows, offsets, targets, known_offsets, known = withheld.lists(part, most)
     ranks = filtered_ranks(metric.space, rows, offsets, targets, known_offsets, known)
     return {
         "map": float(average_precisions(ranks, offsets).mean()),
         "mean_rank": float(ranks.mean()),
         "median_rank": float(np.median(ranks)),
         "mrr": float((1 / ranks).mean()),
-        "hits@1": float((ranks < 1.75).mean()),
+        "hits@1": float((ranks <= 1).mean()),
         "hits@10": float((ranks <= 10).mean()),
         "pairs": len(ranks),
     }
 
 
-def groups_of_rank(
-    taxonomy: Taxonomy, types: Int[np.ndarray, " entities"], rank: int
-) -> Int[np.ndarray, " nodes"]:
-    """The row of that rank at or above every row in the spanning tree; -1 where there is none."""
-    own = types[taxonomy.entity_ids] == rank
-    found = np.full(len(taxonomy), -1)
-    for row in np.flatnonzero(own):  # preorder: a deeper one of the same rank comes later and overwrites
-        found[row : row + taxonomy.tree.size[row]] = row
-    return found
+def large_groups(groups: Int[np.ndarray, " nodes"]) -> Int[np.ndarray, " large"]:
+    """Groups of ten nodes and more, which are compared."""
+    names, counts = np.unique(groups[groups >= 0], return_counts=True)
+    return names[counts >= SMALLEST_GROUP]
 
 
 def separation(
@@ -90,8 +86,7 @@ def separation(
     `uniform` draws a group first, then nodes in it; the other draws nodes. On the Gromov product depth is taken out:
     there a pair of one group should have more than a pair of two.
     """
-    names, counts = np.unique(groups[groups >= 0], return_counts=True)
-    large = names[counts >= SMALLEST_GROUP]
+    large = large_groups(groups)
     if len(large) < 2:
         return None
     rng = generator(seed, "separation")
@@ -131,8 +126,8 @@ def neighbour_accuracy(
     """Share of nodes whose group is that of most of their nearest neighbours (those that have a group)."""
     candidates = np.flatnonzero(groups >= 0)
     right = asked = 0
-    for start in range(0, len(rows), _ROWS_AT_ONCE):
-        part = rows[start : start + _ROWS_AT_ONCE]
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        part = rows[start : start + ROWS_AT_ONCE]
         distances = metric.to_all(part)
         distances[np.arange(len(part)), part] = np.inf
         distances = distances[:, candidates]
@@ -163,9 +158,13 @@ def against_tree(
     }
 
 
-def depth_radius(metric: Metric, taxonomy: Taxonomy) -> float:
-    """Correlation of depth and radius."""
-    return _correlation(metric.radii(), taxonomy.tree.depth.astype(np.float64))
+def depth_radius(metric: Metric, taxonomy: Taxonomy) -> dict[str, float]:
+    """Correlation of depth and radius; in hyperbolic space of depth and norm in the ball too."""
+    depth, radii = taxonomy.tree.depth.astype(np.float64), metric.radii()
+    found = {"depth_radius": _correlation(radii, depth)}
+    if isinstance(metric, Hyperbolic):
+        found["depth_norm"] = _correlation(np.tanh(radii / 2), depth)
+    return found
 
 
 def is_a_f1(
@@ -175,16 +174,12 @@ def is_a_f1(
     valid_positives: Int[np.ndarray, "valid 2"],
     valid_negatives: Int[np.ndarray, "valid_others 2"],
 ) -> dict[str, float]:
-    """F1 of "the first is a kind of the second" by the entailment cone of the second, its threshold tuned on validation.
-
-    The score is the angle at the ancestor between outward and the descendant, in units of its cap: sin of half of it
-    times exp(radius / 2).
-    """
+    """F1 of "the first is a kind of the second" by `cone_score`, its threshold tuned on validation pairs."""
 
     def score(pairs: Int[np.ndarray, "n 2"]) -> Float[np.ndarray, " n"]:
         return cone_score(points, pairs[:, 0], pairs[:, 1])
 
-    threshold, best = _best_threshold(score(valid_positives), score(valid_negatives))
+    threshold, best = best_threshold(score(valid_positives), score(valid_negatives))
     return {
         "f1": _f1(score(positives), score(negatives), threshold),
         "threshold": threshold,
@@ -197,20 +192,32 @@ def cone_score(
     descendants: Int[np.ndarray, " pairs"],
     ancestors: Int[np.ndarray, " pairs"],
 ) -> Float[np.ndarray, " pairs"]:
-    """Lower is more likely an ancestor: the angle of the entailment cone that the descendant needs."""
-    return cone_angle(points[ancestors], points[descendants])
+    """Lower is more likely an ancestor: distance to the ancestor less distance to the centre.
+
+    Below zero the descendant is nearer to the ancestor than to the centre. For points far out that is a cone at the
+    ancestor whose opening shrinks with its radius (see `kernels.caps`), as Ganea et al. (2018) have it in other units.
+    """
+    away = distance(points[descendants], points[ancestors])
+    return away - np.linalg.norm(points[descendants], axis=1)
 
 
-def _best_threshold(
+def best_threshold(
     positive: Float[np.ndarray, " p"], negative: Float[np.ndarray, " n"]
 ) -> tuple[float, float]:
-    scores = np.concatenate([positive, negative])
+    """Halfway between the two scores where a cut gives the best F1, and that F1; equal scores are never cut apart.
+
+    Scores that differ by less than 1e-9 are equal: at the centre they are zero but for rounding.
+    """
+    scores = np.round(np.concatenate([positive, negative]), 9)
     truth = np.concatenate([np.ones(len(positive)), np.zeros(len(negative))])
     order = np.argsort(scores, kind="stable")
+    scores = scores[order]
     hits = np.cumsum(truth[order])
     f1 = 2 * hits / (np.arange(1, len(scores) + 1) + len(positive))
-    best = int(f1.argmax())
-    return float(scores[order[best]]), float(f1[best])
+    ends = np.flatnonzero(np.append(scores[1:] > scores[:-1], True))
+    best = int(ends[f1[ends].argmax()])
+    after = scores[best + 1] if best + 1 < len(scores) else scores[best] + 1.0
+    return float((scores[best] + after) / 2), float(f1[best])
 
 
 def _f1(positive: Float[np.ndarray, " p"], negative: Float[np.ndarray, " n"], threshold: float) -> float:
@@ -241,26 +248,32 @@ def all_figures(
     metric: Metric,
     taxonomy: Taxonomy,
     rows: Int[np.ndarray, " rows"],
-    ranks: Mapping[str, Int[np.ndarray, " nodes"]],
+    groups: Mapping[str, Int[np.ndarray, " nodes"]],
     withheld: Withheld | None,
     asked: Int[np.ndarray, " asked"],
 ) -> dict[str, Any]:
     """Every figure of one metric.
 
     Args:
-        taxonomy: with all its pairs.
+        taxonomy: with all its pairs; rows of the metric are its rows.
         rows: for reconstruction.
-        ranks: groups of every rank, by its name.
-        asked: rows whose nearest neighbours are looked at.
+        groups: see `groups_of_rank`, by the rank's name.
+        asked: rows whose nearest neighbours are looked at, beside those that were withheld for it.
     """
     found: dict[str, Any] = {"reconstruction": reconstruction(metric, taxonomy, rows).as_dict()}
     if withheld is not None and isinstance(metric, Hyperbolic | Euclidean):
-        found["withheld"] = withheld_ranks(metric, withheld)
-    found["separation"] = {name: separation(metric, groups) for name, groups in ranks.items()}
-    near = {name: neighbour_accuracy(metric, groups, np.asarray(asked)) for name, groups in ranks.items()}
-    return {
-        **found,
-        "neighbour_accuracy": near,
-        **against_tree(metric, taxonomy),
-        "depth_radius": depth_radius(metric, taxonomy),
+        names = {PAIRS: "withheld_pairs", PARENTS: "leaf_attachment"}
+        found |= {
+            names[part]: withheld_ranks(metric, withheld, part) for part in names if part in withheld.parts
+        }
+    found["separation"] = {name: separation(metric, group) for name, group in groups.items()}
+    found["neighbour_accuracy"] = {
+        name: neighbour_accuracy(metric, group, asked) for name, group in groups.items()
     }
+    if withheld is not None:
+        found["neighbour_accuracy_withheld"] = {
+            name: neighbour_accuracy(metric, group, withheld.rows(name)[: len(asked)])
+            for name, group in groups.items()
+            if name in withheld.parts
+        }
+    return {**found, **against_tree(metric, taxonomy), **depth_radius(metric, taxonomy)}

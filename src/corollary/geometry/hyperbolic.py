@@ -47,21 +47,3 @@ def gromov_product(
     """(r + s - d) / 2: about the radius up to which two points share the way from the centre."""
     a, b = np.linalg.norm(first, axis=-1), np.linalg.norm(second, axis=-1)
     return 0.5 * (a + b - distance(first, second))
-
-
-def cone_angle(
-    ancestor: Float[np.ndarray, "*pairs dim"], descendant: Float[np.ndarray, "*pairs dim"]
-) -> Float[np.ndarray, "*pairs"]:
-    """Angle at `ancestor` between the way outward and the way to `descendant`, from 0 (straight outward) to pi.
-
-    A descendant lies in its ancestor's entailment cone where the angle is small (Ganea et al. 2018). Zero at the
-    centre, whose cone is everything.
-    """
-    a, b = np.linalg.norm(ancestor, axis=-1), np.linalg.norm(descendant, axis=-1)
-    apart = distance(ancestor, descendant)
-    here, there = ancestor / np.where(a > 0, a, 1)[..., None], descendant / np.where(b > 0, b, 1)[..., None]
-    bend = 0.5 * np.square(here - there).sum(-1)
-    radial = np.sinh(a - b) + np.cosh(a) * np.sinh(b) * bend  # of the distance's gradient, times sinh d
-    sinh = np.maximum(np.sinh(apart), 1e-300)
-    sine = np.sinh(b) * np.sqrt(np.clip(bend * (2 - bend), 0, None)) / sinh
-    return np.where(a > 0, np.arctan2(sine, -radial / sinh), 0.0)

@@ -3,6 +3,7 @@
 Nothing is left at the output, or beside it, where any of this fails.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -26,6 +27,7 @@ from corollary.graph.reading.inputs import Inputs, dataset_inputs, one_file, tex
 from corollary.graph.reading.kgx import MissingNodes, Symmetric, stage_kgx
 from corollary.graph.reading.layouts import node_layout, sample, triple_layout
 from corollary.graph.reading.ntriples import is_ntriples, name_entities, read_ntriples
+from corollary.graph.reading.prolog import facts_as_table
 from corollary.graph.reading.readers import Reading, Table, read_nodes, read_triples
 from corollary.graph.reading.staging import Staging, count_rows, counted, one_row
 from corollary.graph.reading.text_lines import OnError
@@ -256,6 +258,9 @@ class _Import:
 
     def _read_triples(self, path: Path, split: str) -> None:
         config = self.config
+        if path.suffix == ".pl":
+            self._read_prolog(path, split)
+            return
         if not self._plain and is_ntriples(path):
             table, literals = read_ntriples(self.reading, path, split)
             self.tables.append(table)
@@ -266,6 +271,22 @@ class _Import:
         table = read_triples(self.reading, path, layout, split)
         self.tables.append(table)
         self._source(path, split, str(layout), table.count)
+
+    def _read_prolog(self, path: Path, split: str) -> None:
+        """Facts of two arguments by way of a table; what else there is is counted and said."""
+        table = self.reading.staging.folder / "prolog" / f"{len(self.sources)}.tsv"
+        table.parent.mkdir(exist_ok=True)
+        left_out = facts_as_table(path, table)
+        for what, number in sorted(left_out.items()):
+            self.reading.say(f"{path}: left out {number:,} of {what}, which is no fact of two arguments")
+        if left_out:
+            self.notes["prolog_left_out"] = dict(
+                left_out + Counter(self.notes.get("prolog_left_out", Counter()))
+            )
+        layout = triple_layout(table, delimiter="tab", header=False, columns="head,relation,tail")
+        read = read_triples(self.reading, table, layout, split)
+        self.tables.append(read)
+        self._source(path, split, "Prolog facts of two arguments", read.count)
 
     def _read_kgx(self, nodes: Sequence[Path], edges: Sequence[Path], split: str) -> None:
         config = self.config

@@ -185,6 +185,8 @@ class Taxonomy:
             else:
                 offsets, lists = up, parents
         row, size, depth = kernels.preorder(order, chosen)
+        if closed and depth.sum(dtype=np.int64) == offsets[-1]:
+            lists = none  # the links were the closure of a tree
         return cls(
             _arranged(row, size, depth, chosen, offsets, lists), _by_row(entity_ids, row).astype(np.int64)
         )

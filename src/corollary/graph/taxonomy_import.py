@@ -135,6 +135,8 @@ def _close_upward(nodes: Nodes, complete: Path | None, where: str, say: Say) -> 
         while waiting:
             label = waiting.pop()
             label = known.merged.get(label, label)
+            if label in linked:
+                continue
             for parent in up.get(label, ()):
                 nodes.links.append((label, parent))
                 added += 1

@@ -72,6 +72,33 @@ def _angle(a: Float[np.ndarray, " dim"], b: Float[np.ndarray, " dim"]) -> float:
 
 
 @compiled()
+def _gaps(
+    trial: Float[np.ndarray, "tried dim"],
+    angle: float,
+    earlier: Int[np.ndarray, " siblings"],
+    angles: Float[np.ndarray, " nodes"],
+    directions: Float[np.ndarray, "nodes dim"],
+    out: Float[np.ndarray, " tries"],
+) -> float:
+    """The smallest gap of every trial to earlier siblings, in units of the two angles; returns the largest of them.
+
+    What is below 0.9 of the best so far is not looked at further.
+    """
+    gap = -1.0
+    for attempt in range(len(trial)):
+        smallest = math.inf
+        for sibling in earlier:
+            away = _angle(trial[attempt], directions[sibling]) / (angle + angles[sibling])
+            if away < smallest:
+                smallest = away
+                if smallest < _NEAR_BEST * gap:
+                    break
+        out[attempt] = smallest
+        gap = max(gap, smallest)
+    return gap
+
+
+@compiled()
 def place(
     tree: Tree,
     links: Int[np.ndarray, "links 2"],
@@ -84,11 +111,12 @@ def place(
 ) -> Int[np.ndarray, ""]:
     """Fill `points` with free vectors (see `hyperbolic`): directions in nested caps, radii by the caps' angles.
 
-    The root's cap is the sphere. A child's is its parent's times (spread * share of the parent's subtree) **
-    (1 / (dim - 1)), at most 0.9; an only child's 0.8 in the same direction. Children are placed with the largest
-    subtree first, each at the best of `tries` random places: the one with the largest smallest gap to the siblings
-    before it, in units of the two angles. Among places with at least 0.9 of the best gap the one nearest to the places
-    of its relatives in other branches is taken.
+    The root's cap is the sphere. Of several roots each has pi / 2 * its share of the nodes ** (1 / (dim - 1)), and one
+    with more than half of them pi * its share, at most 0.9 pi. A child's cap is its parent's times (spread * share of
+    the parent's subtree) ** (1 / (dim - 1)), at most 0.9; an only child's 0.8 in the same direction. Children are
+    placed with the largest subtree first, each at the best of `tries` random places: the one with the largest smallest
+    gap to the siblings before it, in units of the two angles. Among places with at least 0.9 of the best gap the one
+    nearest to the places of its relatives in other branches is taken.
 
     Args:
         links: pairs of rows that the spanning tree does not hold, in both directions, sorted by the first.
@@ -99,23 +127,22 @@ def place(
     Cost: nodes * tries * min(siblings, 400) * dim.
     """
     count = len(tree.parent)
-    angles = np.empty(count)
-    directions = np.empty((count, dim))
+    angles, directions = np.empty(count + 1), np.empty((count + 1, dim))  # the last: above all roots
     placed = np.zeros(count, np.bool_)
     starts = (
         np.searchsorted(links[:, 0], np.arange(count + 1)) if len(links) else np.zeros(count + 1, np.int64)
     )
-    first_child = tree.child_offsets
-    for row in range(count):
-        if tree.parent[row] < 0:
-            angles[row] = math.pi
-            _within(np.zeros(dim), math.pi, word(key, row), 0, directions[row])
-            placed[row] = True
+    angles[count] = math.pi
+    _within(np.zeros(dim), math.pi, key, 0, directions[count])
     trial, best = np.empty((tries, dim)), np.empty(tries)
     wanted = np.empty(dim)
-    for at in range(count):
-        parent = tree.level_rows[at]
-        children = tree.child_rows[first_child[parent] : first_child[parent + 1]]
+    roots = tree.level_rows[: tree.level_offsets[1]]
+    for at in range(-1, count):
+        parent = int(np.int64(tree.level_rows[at])) if at >= 0 else count
+        children = (
+            tree.child_rows[tree.child_offsets[parent] : tree.child_offsets[parent + 1]] if at >= 0 else roots
+        )
+        below = tree.size[parent] - 1.0 if at >= 0 else float(count)
         number = len(children)
         if number == 0:
             continue
@@ -125,33 +152,27 @@ def place(
         order = np.argsort(sizes, kind="mergesort")
         for turn in range(number):
             child = children[order[turn]]
+            placed[child] = True
             if number == 1:
-                angles[child] = 0.8 * angles[parent]
+                angles[child] = (0.8 if at >= 0 else 1.0) * angles[parent]
                 directions[child] = directions[parent]
-                placed[child] = True
                 continue
-            share = tree.size[child] / (tree.size[parent] - 1.0)
-            angles[child] = angles[parent] * min(0.9, (spread * share) ** (1.0 / (dim - 1)))
+            share = tree.size[child] / below
+            if at >= 0:
+                angles[child] = angles[parent] * min(0.9, (spread * share) ** (1.0 / (dim - 1)))
+            elif share > 0.5:
+                angles[child] = math.pi * min(0.9, share)
+            else:
+                angles[child] = 0.5 * math.pi * share ** (1.0 / (dim - 1))
             reach = math.pi if angles[parent] >= math.pi else max(angles[parent] - angles[child], 0.0)
             attracted = len(links) > 0 and _relatives_place(
                 tree, links, starts, parent, child, placed, directions, wanted
             )
-            gap = -1.0
-            for attempt in range(tries):
+            earlier = children[order[max(0, turn - _LATEST) : turn]]
+            tried = tries if turn > 0 or attracted else 1
+            for attempt in range(tried):
                 _within(directions[parent], reach, word(key, child), attempt, trial[attempt])
-                smallest = math.inf
-                for before in range(max(0, turn - _LATEST), turn):
-                    sibling = children[order[before]]
-                    away = _angle(trial[attempt], directions[sibling]) / (angles[child] + angles[sibling])
-                    if away < smallest:
-                        smallest = away
-                        if smallest < _NEAR_BEST * gap:
-                            break
-                best[attempt] = smallest
-                gap = max(gap, smallest)
-                if turn == 0 and not attracted:
-                    break
-            tried = attempt + 1
+            gap = _gaps(trial[:tried], angles[child], earlier, angles, directions, best)
             chosen, nearest = -1, -math.inf
             for attempt in range(tried):
                 if best[attempt] < _NEAR_BEST * gap and gap < math.inf:
@@ -164,7 +185,6 @@ def place(
                 if chosen < 0 or worth > nearest:
                     chosen, nearest = attempt, worth
             directions[child] = trial[chosen]
-            placed[child] = True
     cut = 0
     for row in range(count):
         radius = -2.0 * math.log(math.sin(0.5 * min(math.pi, angles[row]))) if angles[row] > 0.0 else math.inf
@@ -194,9 +214,9 @@ def _relatives_place(
         other = links[at, 1]
         if child <= other < child + tree.size[child]:
             continue
-        while not placed[other]:
+        while other >= 0 and not placed[other]:
             other = tree.parent[other]
-        if other <= parent < other + tree.size[other]:
+        if other < 0 or other == child or (other <= parent < other + tree.size[other]):
             continue  # above the parent, or the parent: says nothing of where to go
         for axis in range(len(out)):
             out[axis] += directions[other, axis]

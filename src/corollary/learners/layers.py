@@ -22,11 +22,15 @@ class Dropout(nn.Module):
 
     def scaled_mask(self, rows: int, width: int, place: Place | None, *, like: Tensor) -> Tensor | None:
         """[rows, width] of 0 and 1 / (1 - probability), or None where nothing is dropped."""
+        return self.scaled_rows(slice(0, rows), width, place, like=like)
+
+    def scaled_rows(self, rows: slice, width: int, place: Place | None, *, like: Tensor) -> Tensor | None:
+        """The same for some rows of a larger batch: each has the mask that it would have in the whole."""
         if place is None or self.probability == 0:
             return None
         keep = 1 - self.probability
         where = (place.epoch, place.step, self.name)
-        mask = keep_mask(place.seed, *where, rows=slice(0, rows), width=width, probability=keep)
+        mask = keep_mask(place.seed, *where, rows=rows, width=width, probability=keep)
         return torch.from_numpy(mask).to(device=like.device, dtype=like.dtype).div_(keep)
 
 

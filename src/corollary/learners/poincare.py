@@ -76,6 +76,13 @@ class PoincareConfig(Config):
     """Train on every ancestor pair; else on the given pairs alone, of which some may be missing."""
     held_out: float = Field(0.0, ge=0, lt=1)
     """Share of ancestor pairs that are kept from training, placement and negatives, for validation."""
+    held_out_parents: float = Field(0.0, ge=0, lt=1)
+    """Share of leaves whose parent is kept from training, for leaf attachment; they keep what is above it."""
+    held_out_ranks: tuple[str, ...] = ()
+    """Ranks such as phylum: some leaves lose their ancestor of that rank and all above it, to see whose neighbours
+    they become."""
+    held_out_nodes: float = Field(0.01, gt=0, lt=1)
+    """Share of leaves taken for each of these ranks."""
     coordinates: Literal["free", "ball"] = "free"
     """free vectors, or coordinates of the Poincaré ball with Riemannian SGD."""
     loss: Literal["softmax", "hinge"] = "softmax"
@@ -159,8 +166,9 @@ class Poincare:
         self.width = hyperbolic.padded(config.dim)
         self.table = hyperbolic.new_table(len(taxonomy), config.dim)
         self.points = self.table[:, : config.dim]
-        start = place(taxonomy, config.dim, config.placement, seed=seed)
-        self.points[:] = start if config.coordinates == "free" else to_ball(start)
+        placed = place(taxonomy, config.dim, config.placement, seed=seed)
+        self.cut_at_start = placed.cut_radii
+        self.points[:] = placed.points if config.coordinates == "free" else to_ball(placed.points)
 
     @property
     def num_pairs(self) -> int:

@@ -76,23 +76,28 @@ def write_report(run: RunFolder) -> Path:
 
 def render(run: RunFolder) -> str:
     """The text of the page."""
+    return _template().render(**parts(run))
+
+
+def parts(run: RunFolder) -> dict[str, Any]:
+    """What the page shows, by section; the explorer's page of a model shows the same."""
     config, metrics = run.config, run.metrics()
     evaluation, predictions = (run.find_json(name) for name in ("evaluation.json", "predictions.json"))
     graph = read(run.path / str(dig(config, "graph", "path") or ".") / "graph.json")
     examples = _predictions(predictions)
-    return _template().render(
-        run_name=run.name,
-        title=f"{_learner(config)} on {_graph_name(config)}",
-        learned=_learned(config, examples),
-        headline=_headline(evaluation),
-        learning=_learning(config, metrics),
-        predictions=examples,
-        relations=_relations(evaluation),
-        memory=_memory(config, metrics),
-        made=_made(config, graph),
-        options=list(flat({key: value for key, value in config.items() if key not in _NOT_OPTIONS})),
-        next_steps=_next_steps(run, config, examples[0]["query"] if examples else None),
-    )
+    return {
+        "run_name": run.name,
+        "title": f"{_learner(config)} on {_graph_name(config)}",
+        "learned": _learned(config, examples),
+        "headline": _headline(evaluation),
+        "learning": _learning(config, metrics),
+        "predictions": examples,
+        "relations": _relations(evaluation),
+        "memory": _memory(config, metrics),
+        "made": _made(config, graph),
+        "options": list(flat({key: value for key, value in config.items() if key not in _NOT_OPTIONS})),
+        "next_steps": _next_steps(run, config, examples[0]["query"] if examples else None),
+    }
 
 
 # The parts of the page, each from files to what the template shows; None leaves the part out.

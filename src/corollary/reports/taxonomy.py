@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from corollary.storage import new_file
 
 _MOST_GROUPS = 12
+_FAR_OUT = 6.0  # beyond it tanh(radius / 2) is within half a percent of the edge
 
 
 def draw_disk(
@@ -21,13 +22,14 @@ def draw_disk(
     title: str,
     most: int = 20_000,
 ) -> None:
-    """Write a PNG or SVG: nodes at tanh(radius / 2) in their direction, links between them, the largest groups coloured.
+    """Write a PNG or SVG: nodes, links between them, the largest groups coloured.
 
-    More than two dimensions are brought down to the two in which directions vary most; the title says so.
+    Two dimensions with moderate radii are drawn as they are. More are brought down to the two in which directions vary
+    most; radii that would all lie on the edge are drawn by their rank. The title says so.
 
     Args:
         groups: an integer a node; -1: none.
-        names: of every row, for the legend.
+        names: by group, for the legend.
         most: nodes drawn, a fixed random sample that keeps the nodes near the centre.
     """
     import matplotlib
@@ -36,21 +38,9 @@ def draw_disk(
     from matplotlib import pyplot
     from matplotlib.patches import Circle
 
+    places, how = _places(points)
     radius = np.linalg.norm(points, axis=1)
-    directions = points / np.where(radius > 0, radius, 1)[:, None]
-    if points.shape[1] > 2:
-        _, _, axes = np.linalg.svd(directions - directions.mean(0), full_matrices=False)
-        directions = directions @ axes[:2].T
-        title = f"{title} ({points.shape[1]} dimensions, the two of largest variation)"
-    length = np.linalg.norm(directions, axis=1, keepdims=True)
-    shrink = np.tanh(radius / 2)[:, None]
-    if (
-        points.shape[1] > 2
-    ):  # large radii would all lie on the edge: the picture's radius is by rank of radius
-        shrink = (np.argsort(np.argsort(radius, kind="stable"), kind="stable") / max(len(radius) - 1, 1))[
-            :, None
-        ] ** 0.5
-    places = shrink * directions / np.where(length > 0, length, 1)
+    title = f"{title}\n{how}"
     kept = np.arange(len(points))
     if len(kept) > most:
         inner = np.argsort(radius, kind="stable")[: most // 4]
@@ -84,3 +74,22 @@ def draw_disk(
     with new_file(path) as partial:
         figure.savefig(partial, dpi=130, bbox_inches="tight", format=path.suffix.lstrip(".") or "png")
     pyplot.close(figure)
+
+
+def _places(points: Float[np.ndarray, "nodes dim"]) -> tuple[Float[np.ndarray, "nodes 2"], str]:
+    """Where in the unit disk, and in words how."""
+    radius = np.linalg.norm(points, axis=1)
+    directions = points / np.where(radius > 0, radius, 1)[:, None]
+    how = "Poincaré disk"
+    if points.shape[1] > 2:
+        _, _, axes = np.linalg.svd(directions - directions.mean(0), full_matrices=False)
+        directions = directions @ axes[:2].T
+        how = f"{points.shape[1]} dimensions, the two in which directions vary most"
+    if points.shape[1] > 2 or np.quantile(radius, 0.9) > _FAR_OUT:
+        order = np.argsort(np.argsort(radius, kind="stable"), kind="stable")
+        shrink = np.sqrt(order / max(len(radius) - 1, 1))
+        how += ", radii by rank"
+    else:
+        shrink = np.tanh(radius / 2)
+    length = np.linalg.norm(directions, axis=1)
+    return (shrink / np.where(length > 0, length, 1))[:, None] * directions, how

@@ -5,7 +5,6 @@ Scores: the best rule's confidence (max); by the best, then the second best, and
 each counted once by its best rule (non-redundant noisy-or, Ott et al. 2021).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -24,8 +23,8 @@ Aggregation = Literal["max", "maxplus", "noisy-or", "non-redundant"]
 AGGREGATIONS: tuple[Aggregation, ...] = get_args(Aggregation)
 
 
-class Applying(Config):
-    """How rules become scores."""
+class ApplyingOptions(Config):
+    """How rules become scores, as it is configured."""
 
     aggregation: Aggregation = "maxplus"
     """max, maxplus, noisy-or or non-redundant."""
@@ -35,6 +34,11 @@ class Applying(Config):
     """Which confidence of a rule: laplace, standard, pca, heldout or weight."""
     similar: float = Field(0.5, gt=0, le=1)
     """Jaccard similarity of pairs from which rules fall into one cluster (non-redundant)."""
+
+
+class Applying(ApplyingOptions):
+    """How rules become scores, and how they were counted."""
+
     distinct: bool = True
     """The variables of a rule stand for different entities; as the rules were counted."""
 
@@ -183,8 +187,3 @@ def _grouped(
     """Values by group, in their order, and where each group begins."""
     order = np.argsort(groups, kind="stable")
     return np.searchsorted(groups[order], np.arange(count + 1)), values[order]
-
-
-def covered(rules: Rules) -> Sequence[int]:
-    """The relations that have a rule."""
-    return sorted(set(rules.relations.tolist()))

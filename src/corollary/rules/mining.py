@@ -17,7 +17,7 @@ from corollary.kernels.paths import LEVELS, Links
 from corollary.messages import Say, silent
 from corollary.randomness import generator
 from corollary.rules.counting import Counting, count
-from corollary.rules.redundancy import is_own_head, without_redundant
+from corollary.rules.redundancy import is_own_head, without_redundant, without_similar
 from corollary.rules.rule import ANY, Progress, Rules, joined
 
 _PIECE = 1 << 22  # pairs joined at once for rules with constants
@@ -40,10 +40,13 @@ class Mining(Config):
     """Facts of each relation beside which chains are looked for; drawn where there are more."""
     edges_per_fact: PositiveInt = 1_000_000
     """Edges looked at beside one fact before its longest chains are given up."""
-    chains_per_head: PositiveInt | None = None
-    """Most candidates of each relation that are counted: those found beside most facts. Not set: all."""
+    chains_per_head: PositiveInt | None = 1000
+    """Most candidates of each relation that are counted: those found beside most facts. null: all, on dense graphs
+    hundreds of thousands, which makes questions slow."""
     redundant: bool = False
-    """Keep longer chains to which a shorter one with no less confidence belongs, and constant rules likewise."""
+    """Keep a rule whose body ends in a constant where the same rule that ends anywhere has no less confidence."""
+    similar: float | None = Field(None, gt=0, le=1)
+    """Of chains whose pairs overlap so much (Jaccard, estimated) keep the best alone, such as 0.95. Not set: all."""
 
 
 def mine(
@@ -77,6 +80,8 @@ def mine(
         rules = joined([rules, _kept(count(candidates, walked, links, how=how), mining)], num_relations)
     if not mining.redundant:
         rules = without_redundant(rules)
+    if mining.similar is not None:
+        rules = without_similar(rules, walked, least=mining.similar, how=how)
     rules = rules.by("laplace")
     if heldout is not None:
         rules = count(rules, walked, links, heldout=heldout, how=how)

@@ -1,4 +1,4 @@
-"""Rules that say nothing beyond another: longer ones under a more general one with no less confidence.
+"""Rules that say nothing beyond another: special ones under a more general one, and chains with the same pairs.
 
 AMIE's skyline (Galárraga et al. 2013), for what is mined here: a rule with a constant at the end of its body is more
 special than the same rule that ends anywhere. Clusters of rules by the pairs that they give: Ott et al. 2021 (SAFRAN).
@@ -10,7 +10,7 @@ from jaxtyping import Bool, Int
 from corollary.kernels.paths import Links
 from corollary.kernels.rule_counts import pair_signatures
 from corollary.rules.counting import Counting, arranged
-from corollary.rules.rule import ANY, Rules, back_and_forth
+from corollary.rules.rule import ANY, Rules
 
 
 def without_redundant(rules: Rules) -> Rules:
@@ -19,15 +19,16 @@ def without_redundant(rules: Rules) -> Rules:
     return rules.take(~(is_own_head(rules) | _more_special(rules)))
 
 
+def without_similar(rules: Rules, links: Links, *, least: float, how: Counting = Counting()) -> Rules:
+    """Rules without those whose pairs a better rule of the head gives too (Jaccard similarity of at least `least`)."""
+    groups = clusters(rules, links, least=least, how=how)
+    return rules.take(groups == np.arange(len(rules)))
+
+
 def is_own_head(rules: Rules) -> Bool[np.ndarray, " rules"]:
     """Whether the body is the head itself, `r(X, Y) <= r(X, Y)`, or says the same with a constant."""
     one_step = (rules.lengths == 1) & (rules.bodies[:, 0] == rules.heads)
     return one_step & (rules.answers == rules.ends)
-
-
-def undone(rules: Rules) -> Bool[np.ndarray, " rules"]:
-    """Whether the body steps back over the relation it just came by; it says little where walks may turn back."""
-    return back_and_forth(rules.bodies, rules.num_relations)
 
 
 def _more_special(rules: Rules) -> Bool[np.ndarray, " rules"]:

@@ -151,16 +151,6 @@ class Rules:
         """What makes a rule that rule."""
         return np.column_stack([self.heads, self.answers, self.ends, self.bodies])
 
-    def with_weights_of(self, other: Self) -> Self:
-        """The weights that `other` holds for the same rules."""
-        longest = max(self.bodies.shape[1], other.bodies.shape[1])
-        theirs = replace(other, bodies=widened(other.bodies, longest))
-        found = {
-            tuple(key): weight for key, weight in zip(theirs.keys().tolist(), other.weights, strict=True)
-        }
-        mine = replace(self, bodies=widened(self.bodies, longest)).keys().tolist()
-        return replace(self, weights=np.array([found.get(tuple(key), np.nan) for key in mine], np.float64))
-
     def confidence(self, kind: Confidence = "laplace") -> Float[np.ndarray, " rules"]:
         """One confidence of every rule; NaN where it was not counted or nothing was to be counted."""
         if kind == "weight":

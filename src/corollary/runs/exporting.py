@@ -17,6 +17,7 @@ from torch import Tensor
 from corollary.budget import MIB
 from corollary.errors import ConfigError, InputError, StorageError, unknown
 from corollary.graph.folder import Graph
+from corollary.learners.hgt.model import Hgt
 from corollary.messages import Say, silent
 from corollary.runs.run import Run
 from corollary.storage import new_file, new_folder
@@ -27,6 +28,7 @@ INVERSE = "inverse of "
 """Before the label of a relation: its direction from tail to head, by which heads are asked for."""
 _DATABASE_BYTES = 128 * MIB
 _GROUP_BYTES = 8 * MIB
+_BLOCK = 4096
 _COLUMNS = ("label", "name", "type")
 
 
@@ -105,6 +107,8 @@ def export(
 
 
 def _tables(run: Run) -> list[_Rows]:
+    if isinstance(run.scorer, Hgt):
+        return [entity_rows(run.graph, run.scorer.embeddings())]
     model, graph = run.model, run.graph
     entities = graph.entities
     relations = list(graph.relations.labels)
@@ -135,6 +139,17 @@ def _tables(run: Run) -> list[_Rows]:
     ]
 
 
+def entity_rows(graph: Graph, embeddings: Tensor) -> _Rows:
+    """Embeddings of all entities, in the order of ids."""
+    count, entities = len(embeddings), graph.entities
+    assert entities.names is not None
+    cuts = [slice(start, min(start + _BLOCK, count)) for start in range(0, count, _BLOCK)]
+    dim = embeddings.shape[1]
+    return _Rows(
+        "entities", dim, lambda rows: embeddings[rows], cuts, entities.labels, entities.names, _Types(graph)
+    )
+
+
 class _Types(Sequence[str]):
     """The type of every entity, empty where it has none."""
 
@@ -154,7 +169,7 @@ class _Types(Sequence[str]):
 
 def _write(table: _Rows, path: Path, format: str, say: Say) -> None:
     if format == "parquet":
-        _write_parquet(table, path)
+        write_parquet(table, path)
     else:
         _write_word2vec(table, path, say)
 
@@ -180,7 +195,7 @@ def _plain(field: str) -> str:
     return " ".join(field.split("\t")).replace("\n", " ").replace("\r", " ")
 
 
-def _write_parquet(table: _Rows, path: Path) -> None:
+def write_parquet(table: _Rows, path: Path) -> None:
     """Each block becomes a file in a hidden folder beside `path`; then they are joined, again block by block."""
     dim = table.dim
     vector = f"array_value({', '.join(f'v{column}' for column in range(dim))})::FLOAT[{dim}]"

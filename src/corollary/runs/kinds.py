@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 
 KINDS = {
     "conve": "corollary.runs.conve",
-    "drum": "corollary.runs.drum",
-    "poincare": "corollary.runs.poincare",
-    "rules": "corollary.runs.rules",
+    "drum": "corollary.runs.drum.kind",
+    "hgt": "corollary.runs.hgt.kind",
+    "drum-ensemble": "corollary.runs.drum.ensemble",
+    "poincare": "corollary.runs.poincare.kind",
+    "rules": "corollary.runs.rules.kind",
 }
 """Names, and the modules that hold their `KIND`; imported when one is needed."""
 

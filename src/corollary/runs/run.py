@@ -147,7 +147,8 @@ class Run:
     @property
     def _ranking_kind(self) -> RankingKind:
         if not isinstance(self.kind, RankingKind):
-            raise RunError(f"{self.path} is a run of {self.kind.name}, which does not rank facts")
+            instead = f": ask corollary analyze-taxonomy {self.path}" if self.kind.name == "poincare" else ""
+            raise RunError(f"{self.path} is a run of {self.kind.name}, which does not rank facts{instead}")
         return self.kind
 
 

@@ -80,13 +80,15 @@ class PoincareSteps:
         )  # fmt: skip
 
     def counts(self) -> dict[str, int]:
-        """What was cut so far: steps longer than 1, radii beyond the largest; and pairs that had no negative."""
+        """What was cut so far: steps longer than 1, radii beyond the largest (while placing, and while learning); and
+        pairs that had no negative."""
         names = {
             "cut_steps": hyperbolic.CUT_STEPS,
             "cut_radii": hyperbolic.CUT_RADII,
             "pairs_without_negatives": hyperbolic.WITHOUT_NEGATIVES,
         }
-        return {name: int(self.tallies[at]) for name, at in names.items()}
+        found = {name: int(self.tallies[at]) for name, at in names.items()}
+        return {"cut_at_start": self.learner.cut_at_start, **found}
 
     def files(self) -> Files:
         """The sums of squares."""

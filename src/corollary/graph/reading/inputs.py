@@ -1,8 +1,8 @@
 """Which file plays which part: what the user named, or what a folder or an archive shows by the names in it.
 
 Understood as a whole: the folders of PyKEEN (`pykeen`), LibKGE (`train.del`, `entity_ids.del`), OpenKE (`train2id.txt`,
-`entity2id.txt`), DGL-KE (`train.txt`, `entities.dict`), DRUM (`facts.txt` besides `train.txt`), plain `train.txt`,
-`valid.txt`, `test.txt` (or `.nt`) with or without id files, and KGX (`*nodes.tsv`, `*edges.jsonl`); packed or not.
+`entity2id.txt`), DGL-KE (`train.txt`, `entities.dict`), DRUM (`facts.txt` or `train_facts.txt` besides `train.txt`), plain `train.txt`,
+`valid.txt`, `test.txt` (or `.nt`, `.pl`) with or without id files, and KGX (`*nodes.tsv`, `*edges.jsonl`); packed or not.
 """
 
 import difflib
@@ -18,14 +18,14 @@ from corollary.graph.reading.pykeen import ENTITIES, RELATIONS, TRIPLES, factori
 
 _PACKING = re.compile(r"\.(gz|gzip|zst|zstd)$")
 _TABLE = r"\.(txt|tsv|csv)"
-_FACTS = r"\.(txt|tsv|csv|nt)"
+_FACTS = r"\.(txt|tsv|csv|nt|pl)"
 _TRIPLES: Sequence[tuple[str, Mapping[str, str], GivenAs | None]] = (
     ("an OpenKE dataset", {split: rf"{split}2id\.txt" for split in ("train", "valid", "test")}, "ids"),
     ("a LibKGE dataset", {split: rf"{split}\.del" for split in ("train", "valid", "test")}, "ids"),
     (
         "a dataset of labels",
         {
-            "facts": f"facts{_FACTS}",
+            "facts": f"(train_)?facts{_FACTS}",
             "train": f"(train|training){_FACTS}",
             "valid": f"(valid|validation|val|dev){_FACTS}",
             "test": f"(test|testing){_FACTS}",

@@ -101,7 +101,8 @@ def _tokens(path: Path, text: str) -> Iterator[_Token]:
     at, line = 0, 1
     while at < len(text):
         found = _TOKEN.match(text, at)
-        if found is None:
+        opens = found is not None and found.lastgroup == "sign" and text.startswith("/*", at)
+        if found is None or opens:
             what = "a quote is not closed" if text[at] in "'\"" else f"{text[at]!r} is out of place"
             what = "a comment is not closed" if text.startswith("/*", at) else what
             raise InputError(f"{path}:{line}: {what}")

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
@@ -55,7 +55,7 @@ class Nodes:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[TextIO]:
+def opened(path: Path) -> Iterator[io.TextIOWrapper]:
     """A plain, gzip or zstd file as text. Raises `InputError` where it is not UTF-8 or cut short."""
     import gzip
 
@@ -95,7 +95,7 @@ def read_table(path: Path) -> Nodes:
         return _from_rows(path, _split(first, delimiter), _rows(file, delimiter))
 
 
-def _rows(file: TextIO, delimiter: str | None) -> Iterator[tuple[int, list[str]]]:
+def _rows(file: io.TextIOWrapper, delimiter: str | None) -> Iterator[tuple[int, list[str]]]:
     """Line number and fields. Quotes have a meaning in comma-separated files alone."""
     if delimiter == ",":
         reader = csv.reader(file)
@@ -134,7 +134,8 @@ def _from_rows(path: Path, first: list[str], rows: Iterable[tuple[int, list[str]
     lower = [text.strip().lower().lstrip("#") for text in first]
     child, parent = _column(lower, _CHILD), _column(lower, _PARENT)
     nodes = Nodes()
-    if child is None and parent is None and not {"rank", "name"} & set(lower):
+    links = len(lower) == 3 and lower[1] in _IS_A
+    if links or (child is None and parent is None and not {"rank", "name"} & set(lower)):
         return _plain_links(path, nodes, [(1, first), *rows] if first else list(rows))
     if child is None or parent is None:
         missing = "parent" if parent is None else "child"
@@ -160,9 +161,19 @@ def _from_rows(path: Path, first: list[str], rows: Iterable[tuple[int, list[str]
     nodes.read_as = f"taxonomy table with {', '.join(used)}"
     if not nodes.described:
         raise InputError(f"{path} has a header and no row: expected rows of child and parent")
+    _whole_numbers(nodes)
     if not any(child == parent or not parent for child, parent in _root_rows(nodes)):
         nodes.described.clear()  # no root has a row of its own, as in a list of links
     return nodes
+
+
+def _whole_numbers(nodes: Nodes) -> None:
+    """Parents written 7.0 that are 7: a column of whole numbers with a gap at the root is one of fractions to pandas."""
+    if any(parent not in nodes.described and parent.endswith(".0") for _, parent in nodes.links):
+        nodes.links = [
+            (child, parent[:-2] if parent.endswith(".0") and parent[:-2] in nodes.described else parent)
+            for child, parent in nodes.links
+        ]
 
 
 def _root_rows(nodes: Nodes) -> Iterator[tuple[str, str]]:
@@ -225,6 +236,17 @@ def _add_term(path: Path, nodes: Nodes, block: dict[str, list[str]] | None) -> N
     nodes.merged |= dict.fromkeys(block.get("alt_id", []), label)
 
 
+class _Refused(Exception):
+    """A pickle asks for something that could run."""
+
+
+def _latin1(text: str, encoding: str) -> bytes:
+    """How old protocols write bytes; in place of `_codecs.encode`, which knows other encodings too."""
+    if encoding != "latin1":
+        raise _Refused(f"_codecs.encode to {encoding}")
+    return text.encode("latin1")
+
+
 class _Pairs(pickle.Unpickler):
     """Admits arrays, numbers, strings, lists, tuples and dicts: whatever else a pickle asks for is refused."""
 
@@ -243,8 +265,10 @@ class _Pairs(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         """Only what makes arrays."""
+        if (module, name) == ("_codecs", "encode"):
+            return _latin1
         if (module, name) not in self._ARRAYS:
-            raise pickle.UnpicklingError(f"{module}.{name}")
+            raise _Refused(f"{module}.{name}")
         return super().find_class(module, name)
 
 
@@ -253,7 +277,7 @@ def read_pickle(path: Path) -> Nodes:
     try:
         with path.open("rb") as file:
             found = _Pairs(file).load()
-    except pickle.UnpicklingError as error:
+    except _Refused as error:
         raise InputError(
             f"{path} asks for {error}, which is not opened: a pickle may run code. Save pairs of labels as a text file"
         ) from None

@@ -1,7 +1,8 @@
 """Rules written: for people, and in the formats of other programs.
 
 AnyBURL and PyClause: predictions, support, confidence, `head(X,Y) <= b(X,A), c(A,Y)`. AMIE: its own table, whose PCA
-figures are PCA counts, not plain ones. Prolog: clauses with the counts in a comment.
+figures are PCA counts, not plain ones. Prolog: clauses with the counts in a comment. Rules that nobody counted get
+zeros.
 """
 
 import json
@@ -13,15 +14,16 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from corollary.errors import InputError
+from corollary.rules.counting import interval
 from corollary.rules.files.atoms import Atom, Clause, Names, Term, Variable, clause_of
-from corollary.rules.rule import Rules
+from corollary.rules.rule import Rules, back_and_forth
 from corollary.storage import new_file
 
 Format = Literal["text", "json", "tsv", "anyburl", "amie", "prolog"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 TSV_COLUMNS = (
     "rule", "support", "pairs", "pca_pairs", "head_size", "laplace", "standard", "pca", "head_coverage",
-    "heldout_support", "heldout", "sampled", "weight",
+    "heldout_support", "heldout", "sampled", "low", "high", "weight", "turns_back",
 )  # fmt: skip
 _PLAIN = re.compile(r"[^\s(),\"<]+")
 _LOWER = re.compile(r"[a-z][A-Za-z0-9_]*")
@@ -52,7 +54,10 @@ def lines_of(rules: Rules, names: Names, form: Format) -> Iterator[str]:
 
 
 def figures_of(rules: Rules) -> dict[str, np.ndarray]:
-    """All figures of every rule by name; NaN or -1 where nobody has made them."""
+    """All figures of every rule by name; NaN or -1 where nobody has made them. turns_back: 1 for a body that goes over a
+    relation and at once back, which plain walks can undo; low and high: the interval of the standard confidence, where
+    starts were drawn."""
+    low, high = interval(np.maximum(rules.support, 0), np.maximum(rules.pairs, 0))
     return {
         "support": rules.support,
         "pairs": rules.pairs,
@@ -65,7 +70,10 @@ def figures_of(rules: Rules) -> dict[str, np.ndarray]:
         "heldout_support": rules.heldout_support,
         "heldout": rules.confidence("heldout"),
         "sampled": rules.sampled,
+        "low": np.where(rules.sampled < 1, low, np.nan),
+        "high": np.where(rules.sampled < 1, high, np.nan),
         "weight": rules.weights,
+        "turns_back": back_and_forth(rules.bodies, rules.num_relations).astype(np.int64),
     }
 
 
@@ -124,9 +132,7 @@ def _tsv(clause: Clause, figures: dict[str, Any]) -> str:
 def _anyburl(clause: Clause, figures: dict[str, Any]) -> str:
     confidence = 0.0 if np.isnan(figures["standard"]) else figures["standard"]
     atoms = [_anyburl_atom(atom) for atom in (clause.head, *clause.body)]
-    return (
-        f"{figures['pairs']}\t{figures['support']}\t{confidence:.10g}\t{atoms[0]} <= {', '.join(atoms[1:])}"
-    )
+    return f"{max(0, figures['pairs'])}\t{max(0, figures['support'])}\t{confidence:.10g}\t{atoms[0]} <= {', '.join(atoms[1:])}"
 
 
 def _anyburl_atom(atom: Atom) -> str:
@@ -159,7 +165,7 @@ def _amie(clause: Clause, figures: dict[str, Any]) -> str:
         f"{0.0 if np.isnan(figures[name]) else figures[name]:.10g}"
         for name in ("head_coverage", "standard", "pca")
     ]
-    counts = [str(figures[name]) for name in ("support", "pairs", "pca_pairs")]
+    counts = [str(max(0, figures[name])) for name in ("support", "pairs", "pca_pairs")]
     return "\t".join([f"{body}   => {head}", *numbers, *counts, "?a"])
 
 

@@ -1,0 +1,95 @@
+"""Drawing neighbours without replacement, so many for each edge type and node. Plain twin: tests/kernels/test_sampling.py.
+
+What is drawn is a function of a key and the place that it is drawn for: the same for any number of threads. Source:
+Hamilton et al. 2017 (fan-outs by layer), Floyd's algorithm as in Bentley & Floyd 1987 for drawing without replacement.
+"""
+
+import numpy as np
+from jaxtyping import Int, UInt
+
+from corollary.kernels import compiled
+from corollary.kernels.ranking import _STEP, _mixed
+
+
+@compiled()
+def draw_neighbours(
+    frontier: Int[np.ndarray, " nodes"],
+    row_bounds: Int[np.ndarray, " row_bounds"],
+    row_lists: Int[np.ndarray, " active"],
+    bounds: Int[np.ndarray, " bounds"],
+    fan_out: int,
+    key: np.uint64,
+) -> Int[np.ndarray, "2 drawn"]:
+    """For every node of the frontier and each of its lists at most `fan_out` of the list's edges, each once.
+
+    Args:
+        row_bounds: the lists of row i are `row_lists[row_bounds[i]]` to `row_lists[row_bounds[i + 1]]`.
+        bounds: the edges of list l are `bounds[l]` to `bounds[l + 1]`.
+
+    Returns:
+        List and number of every edge drawn, in the order of the frontier, of lists and of edges.
+    """
+    count = 0
+    for row in frontier:
+        for at in range(row_bounds[row], row_bounds[row + 1]):
+            one = row_lists[at]
+            count += min(fan_out, bounds[one + 1] - bounds[one])
+    drawn = np.empty((2, count), np.int64)
+    count = 0
+    for row in frontier:
+        for at in range(row_bounds[row], row_bounds[row + 1]):
+            one = row_lists[at]
+            first, size = bounds[one], bounds[one + 1] - bounds[one]
+            start, wanted = count, min(fan_out, size)
+            if wanted == size:
+                for edge in range(size):
+                    drawn[0, count], drawn[1, count] = one, first + edge
+                    count += 1
+                continue
+            place = _mixed(key + np.uint64(one + 1) * _STEP)
+            for last in range(size - wanted, size):
+                place = _mixed(place + _STEP)
+                chosen = first + np.int64(place % np.uint64(last + 1))
+                for before in range(start, count):
+                    if drawn[1, before] == chosen:
+                        chosen = first + last
+                        break
+                drawn[0, count], drawn[1, count] = one, chosen
+                count += 1
+            drawn[1, start:count] = np.sort(drawn[1, start:count])
+    return drawn
+
+
+@compiled()
+def join(
+    rows: Int[np.ndarray, " rows"],
+    local: Int[np.ndarray, " nodes"],
+    into: Int[np.ndarray, " part"],
+    count: int,
+) -> int:
+    """Give every row that has no place yet the next one in `into`; `local` holds places, -1 for none. New count."""
+    for row in rows:
+        if local[row] < 0:
+            local[row] = count
+            into[count] = row
+            count += 1
+    return count
+
+
+@compiled()
+def draw_edges(
+    sizes: Int[np.ndarray, " relations"], wanted: int, key: np.uint64, chosen: UInt[np.ndarray, " edges"]
+) -> None:
+    """Mark `wanted` edges of every relation, or all it has; those of a relation lie together, in order."""
+    first = 0
+    for relation in range(len(sizes)):
+        size = sizes[relation]
+        if size <= wanted:
+            chosen[first : first + size] = 1
+        else:
+            place = _mixed(key + np.uint64(relation + 1) * _STEP)
+            for last in range(size - wanted, size):
+                place = _mixed(place + _STEP)
+                drawn = first + np.int64(place % np.uint64(last + 1))
+                chosen[first + last if chosen[drawn] else drawn] = 1
+        first += size

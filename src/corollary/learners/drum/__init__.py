@@ -1,0 +1,1 @@
+"""DRUM: differentiable rules; its data, its groups of targets, its rules."""

@@ -1,0 +1,362 @@
+"""DRUM: differentiable rules, as attention over relations step by step, summed over several components.
+
+Sadeghian, Armandpour, Ding & Wang 2019, "DRUM: End-To-End Differentiable Rule Mining On Knowledge Graphs". Measured by
+us with expected ranks over ties: see docs/drum.md. Where we differ: `drum_config`, and in the arithmetic `kernels.drum`.
+
+With R relations a query is a directed relation (r < R asks for the tail, r + R for the head) and an operator a step
+along one, or staying. Attention depends on the query alone, so it is made once for each query of a batch.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt
+from torch import Tensor, nn
+
+from corollary.graph.folder import Graph
+from corollary.kernels.drum import losses as kernels
+from corollary.learners.drum import tensor_walk
+from corollary.learners.drum.config import DrumConfig
+from corollary.learners.drum.data import DrumData
+from corollary.learners.drum.groups import Turn
+from corollary.learners.layers import normal, uniform
+from corollary.learners.protocol import Files, Place, Queries
+from corollary.randomness import generator
+
+THREADS = 2
+"""Threads that walk; part of no result."""
+_NOTHING = np.zeros(0, np.uint8)
+_TOGETHER = 64  # queries whose attention is computed at once while scoring
+
+
+@dataclass(frozen=True)
+class DrumBatch:
+    """Examples by query: those of query i are `bounds[i]` to `bounds[i + 1]`."""
+
+    relations: Int[Tensor, " queries"]
+    """Directed, ascending, each once."""
+    bounds: Int[np.ndarray, " query_bounds"]
+    starts: Int[np.ndarray, " examples"]
+    answers: Int[np.ndarray, " examples"]
+    removed: UInt[np.ndarray, " edges_or_none"]
+    """1 for an edge that no example may use."""
+    keys: UInt[np.ndarray, " examples_or_none"]
+    """For dropout."""
+    place: Place
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def to(self, device: torch.device | str) -> "DrumBatch":
+        """The queries go to the device of the network; what the walks need goes there when they are made."""
+        return DrumBatch(
+            self.relations.to(device),
+            self.bounds,
+            self.starts,
+            self.answers,
+            self.removed,
+            self.keys,
+            self.place,
+        )
+
+
+class Drum(nn.Module):
+    """The learner. `walk_on` gives it the facts; weights know relations, not entities."""
+
+    def __init__(
+        self,
+        config: DrumConfig,
+        *,
+        num_entities: int,
+        num_relations: int,
+        seed: int,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.num_entities, self.num_relations = num_entities, num_relations
+        self.operators = 2 * num_relations + 1
+        d, h, cells = config.query_embed_size, config.lstm_size, 2 * config.components
+        table = uniform(seed, "queries", 2 * num_relations, d, bound=1.0)
+        self.queries = nn.Parameter(table / table.norm(dim=1, keepdim=True))
+        inside = (6 / (d + 5 * h)) ** 0.5  # Glorot, for the one kernel [d + h, 4h] that the authors' cell has
+        self.input = nn.Parameter(uniform(seed, "input", cells, d, 4 * h, bound=inside))
+        self.hidden = nn.Parameter(uniform(seed, "hidden", cells, h, 4 * h, bound=inside))
+        bias = torch.zeros(cells, 1, 4 * h)
+        bias[:, :, 2 * h : 3 * h] = 1.0  # the forget gate
+        self.bias = nn.Parameter(bias)
+        self.output = nn.Parameter(normal(seed, "output", 2 * h, self.operators, std=config.output_scale))
+        self.output_bias = nn.Parameter(torch.zeros(self.operators))
+        self.data: DrumData | None = None
+        self._kept_chunks: dict[int, list[tensor_walk.Chunk]] = {}
+        self.turns: Sequence[Turn] = ()
+        """The group whose turn it is, by epoch; empty: all targets are trained together."""
+        self.epoch = 0
+        """The epoch whose batches were made last."""
+        self.to(device)
+
+    @property
+    def device(self) -> torch.device:
+        return self.queries.device
+
+    @property
+    def entities(self) -> None:
+        """No weight belongs to an entity."""
+        return
+
+    @property
+    def turn(self) -> Turn | None:
+        """Whose turn it is; None: everyone's."""
+        return self.turns[self.epoch] if self.turns else None
+
+    @property
+    def only(self) -> Int[np.ndarray, " targets"] | None:
+        """Relations that are asked for in this epoch; None: all."""
+        return None if self.turn is None else self.turn.targets
+
+    def walk_on(self, data: DrumData) -> "Drum":
+        """The facts and operators of all that follows."""
+        self.data, self._kept_chunks = data, {}
+        return self
+
+    def log_attention(
+        self, relations: Int[Tensor, " queries"]
+    ) -> Float[Tensor, "queries steps operators components"]:
+        """Log of the attention of some queries; minus infinity for operators that they may not use.
+
+        Memory: about 16 bytes a query, step, operator and component.
+        """
+        config, count = self.config, self.config.components
+        given = self.queries[relations] @ self.input + self.bias
+        hidden = given.new_zeros(2 * count, len(relations), config.lstm_size)
+        cell, states = torch.zeros_like(hidden), []
+        for _ in range(config.rule_length):
+            enters, candidate, forgets, leaves = (given + hidden @ self.hidden).chunk(4, dim=2)
+            cell = forgets.sigmoid() * cell + enters.sigmoid() * candidate.tanh()
+            hidden = leaves.sigmoid() * cell.tanh()
+            states.append(hidden)
+        # the input is the same at every step, so the backward LSTM has its first state at the last step
+        both = [
+            torch.cat([ahead[:count], behind[count:]], 2)
+            for ahead, behind in zip(states, reversed(states), strict=True)
+        ]
+        logits = torch.stack(both) @ self.output + self.output_bias  # steps, components, queries, operators
+        allowed = self._allowed(relations)
+        if allowed is not None:
+            logits = logits.masked_fill(~allowed, -torch.inf)
+        return logits.log_softmax(3).permute(2, 0, 3, 1)
+
+    def _allowed(self, relations: Int[Tensor, " queries"]) -> Bool[Tensor, "queries operators"] | None:
+        if self.data is None or self.data.allowed is None:
+            return None
+        return torch.from_numpy(self.data.allowed[relations.cpu().numpy()]).to(relations.device)
+
+    def attention(
+        self, relations: Int[Tensor, " queries"]
+    ) -> Float[np.ndarray, "queries steps operators components"]:
+        """What `log_attention` is the log of, as an array. Queries are always computed with the same neighbours, so that
+        no bit of a score depends on what is asked beside it."""
+        wanted = relations.cpu().numpy()
+        config = self.config
+        out = np.empty((len(wanted), config.rule_length, self.operators, config.components), np.float32)
+        with torch.no_grad():
+            for first in np.unique(wanted // _TOGETHER * _TOGETHER).tolist():
+                last = min(first + _TOGETHER, 2 * self.num_relations)
+                block = self.log_attention(torch.arange(first, last, device=self.device)).exp().cpu().numpy()
+                mine = (wanted >= first) & (wanted < last)
+                out[mine] = block[wanted[mine] - first]
+        return out
+
+    def batches(self, graph: Graph, *, seed: int, epoch: int) -> Sequence[DrumBatch]:
+        """One epoch in an order that depends on seed and epoch alone, relations mixed."""
+        assert self.data is not None, "call walk_on() before training"
+        self.epoch = epoch
+        return _Batches(self.config, self.data, self.data.asked(seed, epoch, self.only), seed, epoch)
+
+    @property
+    def in_tensors(self) -> bool:
+        """Whether walks are made in tensors on the device; on a CPU compiled loops make them."""
+        return self.device.type != "cpu"
+
+    def loss(self, batch: DrumBatch, *, share: float = 1.0) -> Float[Tensor, ""]:
+        """Mean loss of the examples times `share`, gradients made on the way."""
+        return self.losses(batch).mean() * share
+
+    def losses(self, batch: DrumBatch) -> Float[Tensor, " examples"]:
+        """One loss an example: -log of the answer's score, between -log(components) and -log(floor)."""
+        logs = self.log_attention(batch.relations)
+        return self._tensor_losses(logs, batch) if self.in_tensors else _Losses.apply(logs, self, batch)
+
+    def _tensor_losses(
+        self, logs: Float[Tensor, "queries steps operators components"], batch: DrumBatch
+    ) -> Float[Tensor, " examples"]:
+        """The same by `tensor_walk`, differentiated by autograd."""
+        config, place = self.config, logs.device
+        assert self.data is not None
+        starts, answers, query_of = (torch.from_numpy(part).to(place) for part in (
+            batch.starts, batch.answers, np.repeat(np.arange(len(batch.relations)), np.diff(batch.bounds))))  # fmt: skip
+        forward = batch.relations[query_of]
+        count = self.num_relations
+        backward = torch.where(forward < count, forward + count, forward - count)
+        keys = torch.from_numpy(batch.keys.view(np.int64)).to(place)
+        return tensor_walk.losses(
+            logs.exp()[query_of], starts, answers, self.num_entities, self._edges(len(batch), batch.removed),
+            own=tensor_walk.Own(starts, answers, forward, backward) if config.own_edges == "leave-one-out" else None,
+            normalise=config.normalise, floor=config.floor,
+            keys=keys if len(keys) and self.training else None, keep=1 - config.dropout,
+        )  # fmt: skip
+
+    def _edges(self, rows: int, removed: UInt[np.ndarray, " edges_or_none"]) -> list[tensor_walk.Chunk]:
+        """The facts in chunks for so many walks; those without removed edges are made once."""
+        assert self.data is not None
+        size = tensor_walk.edges_per_chunk(rows, self.config.components)
+        if len(removed):
+            return self._chunks(removed, size)
+        if size not in self._kept_chunks:
+            self._kept_chunks = {size: self._chunks(removed, size)}
+        return self._kept_chunks[size]
+
+    def _chunks(self, removed: UInt[np.ndarray, " edges_or_none"], size: int) -> list[tensor_walk.Chunk]:
+        assert self.data is not None
+        return tensor_walk.chunks_of(
+            self.data.links, removed, self.num_relations, edges_per_chunk=size, device=self.device
+        )
+
+    def release(self) -> None:
+        """Nothing is kept between steps."""
+
+    def files(self) -> Files:
+        """The weights, all in one file: a few numbers a relation."""
+        yield "weights.safetensors", {name: value.detach() for name, value in self.named_parameters()}
+
+    def prepare(self, queries: Queries) -> Float[Tensor, "queries entities"]:
+        """All scores of the queries: 4 bytes a query and entity."""
+        assert self.data is not None, "call walk_on() before scoring"
+        relations, query_of = queries.relation_ids.cpu().unique(return_inverse=True)
+        out = torch.empty(len(queries), self.num_entities)
+        if self.in_tensors:
+            return self._tensor_scores(relations, query_of, queries, out)
+        kernels.scores(
+            self.data.links, self.attention(relations), query_of.numpy(), queries.entity_ids.cpu().numpy(),
+            self.config.normalise, THREADS, out.numpy(),
+        )  # fmt: skip
+        return out
+
+    def _tensor_scores(
+        self,
+        relations: Int[Tensor, " distinct"],
+        query_of: Int[Tensor, " queries"],
+        queries: Queries,
+        out: Tensor,
+    ) -> Float[Tensor, "queries entities"]:
+        attention = torch.from_numpy(self.attention(relations)).to(self.device)
+        starts, some = queries.entity_ids.to(self.device), query_of.to(self.device)
+        at_once = tensor_walk.rows_at_once(self.num_entities, self.config.components)
+        for first in range(0, len(starts), at_once):
+            rows = slice(first, first + at_once)
+            out[rows] = tensor_walk.scores(
+                attention[some[rows]], starts[rows], self.num_entities, self._edges(at_once, _NOTHING),
+                normalise=self.config.normalise,
+            )  # fmt: skip
+        return out
+
+    def scores(
+        self, prepared: Float[Tensor, "queries entities"], rows: slice, out: Tensor | None = None
+    ) -> Float[Tensor, "queries rows"]:
+        """Mass that arrives, summed over components; 0 for what no walk reaches."""
+        return prepared[:, rows] if out is None else out.copy_(prepared[:, rows])
+
+
+class _Losses(torch.autograd.Function):
+    """Losses whose gradient by the log of attention the kernel makes at once: the same factor for every example."""
+
+    @staticmethod
+    def forward(ctx: Any, logs: Tensor, learner: Drum, batch: DrumBatch) -> Tensor:
+        attention = np.ascontiguousarray(logs.detach().exp().cpu().numpy())
+        ctx.work = (attention, learner, batch)
+        ctx.type, ctx.place = logs.dtype, logs.device
+        losses, gradient = _walk(attention, learner, batch)
+        ctx.gradient, ctx.examples = gradient, len(batch)
+        return torch.from_numpy(losses).to(dtype=logs.dtype, device=logs.device)
+
+    @staticmethod
+    def backward(ctx: Any, factor: Tensor) -> tuple[Tensor | None, ...]:
+        """Equal factors scale the gradient; different ones (attribution) need the walks of each example again."""
+        factors = factor.detach().cpu().numpy().astype(np.float64)
+        gradient = ctx.gradient
+        if (factors == factors[0]).all():
+            gradient = gradient * factors[0]
+        else:
+            attention, learner, batch = ctx.work
+            gradient = np.zeros_like(gradient)
+            for example in range(len(factors)):
+                gradient += factors[example] * _walk(attention, learner, only(batch, example))[1]
+        return torch.from_numpy(gradient).to(dtype=ctx.type, device=ctx.place), None, None
+
+
+def _walk(
+    attention: np.ndarray, learner: Drum, batch: DrumBatch
+) -> tuple[Float[np.ndarray, " examples"], Float[np.ndarray, "queries steps operators components"]]:
+    data, config = learner.data, learner.config
+    assert data is not None
+    drop = batch.keys if learner.training else batch.keys[:0]
+    return kernels.losses_and_gradients(
+        data.links, data.counts(batch.removed), batch.removed, attention, batch.relations.cpu().numpy(),
+        batch.bounds, batch.starts, batch.answers, drop, 1 - config.dropout,
+        config.own_edges == "leave-one-out", config.normalise, config.floor, learner.num_relations, THREADS,
+    )  # fmt: skip
+
+
+def only(batch: DrumBatch, example: int) -> DrumBatch:
+    """The batch with a single example; its queries stay."""
+    query = int(np.searchsorted(batch.bounds, example, side="right")) - 1
+    bounds = (np.arange(len(batch.bounds)) > query).astype(np.int64)
+    row = slice(example, example + 1)
+    return DrumBatch(
+        batch.relations,
+        bounds,
+        batch.starts[row],
+        batch.answers[row],
+        batch.removed,
+        batch.keys[row],
+        batch.place,
+    )
+
+
+class _Batches(Sequence[DrumBatch]):
+    """Batches of one epoch, each made when it is asked for."""
+
+    def __init__(
+        self, config: DrumConfig, data: DrumData, triples: Int[np.ndarray, "n 3"], seed: int, epoch: int
+    ) -> None:
+        self._config, self._data, self._seed, self._epoch = config, data, seed, epoch
+        self._triples = triples[generator(seed, "order", epoch).permutation(len(triples))]
+
+    def __len__(self) -> int:
+        return -(-len(self._triples) // self._config.batch_size)
+
+    def __iter__(self) -> Iterator[DrumBatch]:
+        return (self[number] for number in range(len(self)))
+
+    def __getitem__(self, number: Any) -> Any:
+        if isinstance(number, slice):
+            return [self[i] for i in range(*number.indices(len(self)))]
+        size, data = self._config.batch_size, self._data
+        triples = self._triples[number * size : (number + 1) * size]
+        examples = data.examples(triples)
+        examples = examples[np.lexsort(examples.T[::-1])]
+        relations, firsts = np.unique(examples[:, 0], return_index=True)
+        removed = np.zeros(0, np.uint8)
+        if self._config.own_edges == "batch":
+            removed = data.marked(triples)
+        keys = np.zeros(0, np.uint64)
+        if self._config.dropout:
+            draws = generator(self._seed, "walks", self._epoch, number)
+            keys = draws.integers(0, 2**64, len(examples), dtype=np.uint64)
+        return DrumBatch(
+            torch.from_numpy(relations), np.append(firsts, len(examples)), np.ascontiguousarray(examples[:, 1]),
+            np.ascontiguousarray(examples[:, 2]), removed, keys, Place(self._seed, self._epoch, number),
+        )  # fmt: skip

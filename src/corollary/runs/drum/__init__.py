@@ -1,0 +1,1 @@
+"""DRUM as a run."""

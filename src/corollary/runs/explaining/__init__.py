@@ -1,0 +1,1 @@
+"""All reasons for one prediction, from several runs."""

@@ -1,0 +1,1 @@
+"""Taxonomies in hyperbolic space as a run."""

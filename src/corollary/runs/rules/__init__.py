@@ -1,0 +1,1 @@
+"""Counted rules as a run."""

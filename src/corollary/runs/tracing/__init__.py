@@ -1,0 +1,1 @@
+"""Influence of training triples over a whole run: asked, planned, summed block by block, listed, indexed."""

@@ -1,0 +1,1 @@
+"""Influence held against retraining: deletion, halves, planted errors, known edges."""

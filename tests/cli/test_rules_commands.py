@@ -1,0 +1,111 @@
+"""`corollary rules`, `train drum`, `plan drum`: what they print, write and refuse."""
+
+import json
+
+import pytest
+
+FAST = ["--set", "evaluation.resamples=0"]
+SMALL = [*FAST, "--num-epochs", "1", "--rank", "1", "--query-embed-size", "4", "--lstm-size", "4", "--batch-size", "32",
+         "--set", "extracting.facts=10"]  # fmt: skip
+
+
+@pytest.fixture
+def mined(ok, tiny, tmp_path):
+    """A run folder with counted rules of `tiny`."""
+    ok("rules", "mine", tiny.path, "-o", tmp_path / "mined", "--longest", 2, "--min-support", 2, *FAST)
+    return tmp_path / "mined"
+
+
+def test_mined_rules_are_shown_filtered_and_sorted(ok, mined, tmp_path):
+    """JSON holds every figure; a file in another format can be counted again."""
+    shown = ok(
+        "rules", "show", mined, "--relation", "knows", "--sort", "support", "--limit", 5, "--json"
+    ).json()
+    assert len(shown) == 5
+    assert all(row["rule"].startswith("knows(") for row in shown)
+    assert [row["support"] for row in shown] == sorted((row["support"] for row in shown), reverse=True)
+    text = ok("rules", "show", mined, "--min-confidence", 0.1).out
+    assert "laplace" in text
+    ok("rules", "show", mined, "-o", tmp_path / "rules.pl", "--format", "prolog")
+    assert ":-" in (tmp_path / "rules.pl").read_text()
+    table = ok("rules", "show", mined, "--by-target", "--json").json()
+    assert [row["target"] for row in table][-2:] == ["(micro)", "(macro)"]
+    assert {"precision", "recall", "f1"} <= set(table[0])
+
+
+def test_rules_are_imported_and_what_is_left_out_is_counted(ok, tiny, tmp_path):
+    """An AnyBURL file with a rule that is no chain."""
+    (tmp_path / "in.txt").write_text(
+        "9\t3\t0.3\tlikes(X,Y) <= knows(X,A), treats(A,Y)\n9\t3\t0.3\tlikes(X,Y) <= knows(X,A)\n"
+    )
+    outcome = ok(
+        "rules", "import", tmp_path / "in.txt", "--graph", tiny.path, "-o", tmp_path / "in", "--json", *FAST
+    )
+    assert outcome.json()["rules"] == 1
+    assert "2 rules as anyburl, 1 of them different and understood" in outcome.err
+    assert "left out 1: a body that is no chain from the head's variables" in outcome.err
+    assert json.loads((tmp_path / "in" / "rules.json").read_text())["skipped"] == {
+        "a body that is no chain from the head's variables": 1
+    }
+
+
+def test_rules_answer_with_the_facts_behind(ok, mined, tmp_path):
+    """Each answer with its rules, each rule with its groundings, as one JSON line."""
+    ok("rules", "apply", mined, "--head", "e03", "--relation", "likes", "-k", 3, "-o", tmp_path / "a.jsonl")
+    records = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    assert [record["place"] for record in records] == [1, 2, 3]
+    reason = records[0]["rules"][0]
+    assert reason["rule"].startswith("likes(")
+    assert all(len(fact) == 3 for grounding in reason["groundings"] for fact in grounding)
+    assert "likes" in ok("rules", "apply", mined, "--tail", "e03", "--relation", "likes", "-k", 1).out
+    found = ok("predict", mined, "--head", "e03", "--relation", "likes", "-k", 3, "--json").json()
+    assert [a["label"] for a in found[0]["answers"]] == [record["tail"] for record in records]
+
+
+def test_drum_trains_and_goes_where_rules_go(ok, tiny, tmp_path):
+    """Figures of the model and of its rules side by side; evaluate, predict, show and apply work on the run."""
+    run = tmp_path / "run"
+    found = ok("train", "drum", tiny.path, "-o", run, *SMALL, "--json").json()
+    assert set(found["figures"]) == {"model", "counted rules"}
+    assert {"mrr", "mrr optimistic", "mrr pessimistic", "reached"} <= set(found["figures"]["model"])
+    assert "mrr" in ok("evaluate", run).out
+    assert ok("predict", run, "--head", "e03", "--relation", "likes", "--json").json()
+    assert ok("rules", "show", run, "--sort", "weight", "--json").json()
+    assert ok("rules", "apply", run, "--head", "e03", "--relation", "likes", "--json").json()
+    assert "model" in ok("evaluate", run, "--on", tiny.path).out
+
+
+def test_plans_are_printed(ok, tiny):
+    """By part, for both."""
+    assert ok("plan", "drum", tiny.path, "--rule-length", 3, "--json").json()["total"] > 0
+    assert "counting" in ok("plan", "drum", tiny.path).out
+    assert "working memory" in ok("plan", "rules", tiny.path).out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "drum", "GRAPH"], "--output-dir is missing"),
+        (["train", "drum", "-o", "x"], "give either a graph folder or --datadir, not both and not neither"),
+        (["train", "drum", "GRAPH", "-o", "x", "--rotations", "2"], "--epochs-per-group, --rotations and --grouping need"),
+        (["train", "drum", "GRAPH", "-o", "x", "--num-step", "3", "--rule-length", "3"],
+         "--num-step 3 means rules of 2 atoms, and --rule-length says 3"),
+        (["train", "drum", "GRAPH", "-o", "x", "--processes", "2"], "--processes needs --independent"),
+        (["train", "drum", "--datadir", "GRAPH", "-o", "x", "--independent"], "--independent needs a graph folder"),
+        (["train", "drum", "GRAPH", "-o", "x", "--target-batch-size", "0"], "Input should be greater than 0"),
+        (["train", "drum", "GRAPH", "-o", "x", "--target-batch-size", "9"], "is more than the 3 targets that have facts"),
+        (["train", "drum", "GRAPH", "-o", "x", "--targets", "EMPTY"], "is empty: expected the names of relations"),
+        (["train", "drum", "GRAPH", "-o", "x", "--memory-limit", "90MiB"], "drum on tiny needs at least"),
+        (["rules", "mine", "GRAPH", "-o", "x", "--memory-limit", "90MiB"], "rules on tiny needs at least"),
+        (["rules", "mine", "GRAPH"], "--output-dir is missing"),
+        (["rules", "import", "EMPTY", "-o", "x"], "--graph is missing"),
+        (["rules", "apply", "GRAPH", "--head", "a"], "ask with --relation and one of --head and --tail"),
+        (["rules", "combine", "GRAPH", "-o", "x"], "is not a run folder"),
+    ],
+)  # fmt: skip
+def test_wrong_use_is_named(command, tiny, tmp_path, monkeypatch, words, message):
+    """What is missing or contradicts, and what to give."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.txt").write_text("\n")
+    places = {"GRAPH": tiny.path, "EMPTY": tmp_path / "empty.txt"}
+    assert message in command(*(places.get(word, word) for word in words)).message

@@ -1,0 +1,258 @@
+"""HGT as a run: the same furniture as every learner."""
+
+import csv
+import json
+import shutil
+
+import duckdb
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import corollary
+from corollary.budget import MIB
+from corollary.cli.main import app
+from corollary.cli.train_hgt import joined_numbers
+from corollary.errors import ConfigError, InputError, PlanDoesNotFit, RunError, TrainingInterrupted
+from corollary.graph.folder import write_graph
+from corollary.runs.hgt.embedding import embed
+from corollary.runs.hgt.features import read_features
+from corollary.runs.hgt.kind import plan_hgt, train_hgt
+from corollary.runs.hgt.options import HgtOptions
+from corollary.runs.hgt.reporting import figures_of
+from corollary.runs.run import Run
+from corollary.training.checkpoints import _read
+from tests.learners.hgt.small import typed_graph
+
+SMALL = {
+    "model": {"hidden_dim": 12, "embedding_dim": 8, "attn": 3},
+    "links": {"folds": 4},
+    "training": {"epochs": 3, "validate_every": 1, "lr": 0.01},
+}
+WAYS = {
+    "exact": {},
+    "edges": {"name": "edges", "edge_sample_size": 25, "batches": 4},
+    "neighbors": {"name": "neighbors", "num_neighbors": (3, 2), "batches": 4},
+}
+
+
+def small(way="exact", **more):
+    return HgtOptions.build({**SMALL, "sampling": WAYS[way], **more})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with `graph` and a finished `run`. Only for looking."""
+    place = tmp_path_factory.mktemp("hgt")
+    train_hgt(typed_graph(place / "graph"), place / "run", small())
+    return place
+
+
+def test_a_run_is_evaluated_beside_the_degree_baseline(folder):
+    """Test figures, those of the degree product, and an audit that found no leak."""
+    run = Run.open(folder / "run")
+    figures = figures_of(run)
+    assert set(figures) == {"hgt", "degree"}
+    assert 0 < figures["degree"]["mrr"] < 1
+    audit = json.loads((folder / "run" / "audit.json").read_text())
+    assert audit["leaked_pairs"] == 0
+    assert audit["audited_steps"] == 2
+    assert audit["held_out_triples"] == 30
+    assert (folder / "run" / "report.html").exists()
+    assert corollary.evaluate(run).mrr == pytest.approx(figures["hgt"]["mrr"])
+
+
+def test_predictions_are_of_the_right_type(folder):
+    run = Run.open(folder / "run")
+    head = run.graph.entities.label(int(run.graph.triples("test")[0, 0]))
+    found = corollary.predict(run, [corollary.Question(head, "treats", None)], k=5)
+    kinds = run.graph.types
+    answers = [run.graph.entities.find(a.label, where="") for a in found.predictions[0].answers]
+    assert {run.graph.info.node_types[kinds[a]] for a in answers} == {"disease"}
+
+
+@pytest.mark.parametrize("way", list(WAYS))
+def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(tmp_path, way):
+    """Stopped within an epoch: weights, moments and figures are those of the unbroken run."""
+    graph = typed_graph(tmp_path / "graph")
+    train_hgt(graph, tmp_path / "whole", small(way))
+
+    class Stop:
+        def started(self, **_):
+            pass
+
+        def stepped(self, *, state, **_):
+            if state.updates == 6:
+                raise KeyboardInterrupt
+
+        def finished_epoch(self, line):
+            pass
+
+    with pytest.raises((KeyboardInterrupt, TrainingInterrupted)):
+        train_hgt(graph, tmp_path / "broken", small(way), observer=Stop())
+    corollary.resume(tmp_path / "broken")
+    for name in ("weights.safetensors", "entities-0000000.safetensors"):
+        one, other = (_read(tmp_path / run / "checkpoints" / "final" / name) for run in ("whole", "broken"))
+        assert all(torch.equal(one[key], other[key]) for key in one), name
+
+
+def test_embeddings_are_written_with_what_each_row_is(folder, tmp_path):
+    """CSV and Parquet hold the same numbers: those of the scorer, in the order of ids."""
+    run = Run.open(folder / "run")
+    embed(run, tmp_path / "e.csv")
+    embed(run, tmp_path / "e.parquet")
+    expected = run.scorer.embeddings().numpy()
+    with (tmp_path / "e.csv").open() as text:
+        rows = list(csv.DictReader(text))
+    assert [row["id"] for row in rows] == list(run.graph.entities.labels)
+    names = [run.graph.info.node_types[kind] for kind in run.graph.types]
+    assert [row["type"] for row in rows] == names
+    found = np.array([[float(row[f"e{i}"]) for i in range(8)] for row in rows], np.float32)
+    np.testing.assert_array_equal(found, expected)
+    table = duckdb.sql(f"SELECT * FROM '{tmp_path / 'e.parquet'}'").fetchnumpy()
+    np.testing.assert_array_equal(np.array([list(row) for row in table["embedding"]], np.float32), expected)
+    assert list(table["type"]) == names
+    with pytest.raises(ConfigError, match="csv or .parquet"):
+        embed(run, tmp_path / "e.txt")
+
+
+def test_embed_is_for_hgt(trained, tmp_path):
+    with pytest.raises(RunError, match="corollary export"):
+        embed(Run.open(trained / "run"), tmp_path / "e.csv")
+
+
+def test_a_plan_that_does_not_fit_says_what_would(folder):
+    """Part by part, with a width that fits."""
+    graph = Run.open(folder / "run").graph
+    wide = {"hidden_dim": 256, "embedding_dim": 256, "attn": 4}
+    total = plan_hgt(graph, HgtOptions.build({"model": wide}), loaded=0).total
+    with pytest.raises(PlanDoesNotFit, match="--hidden-dim 128"):
+        plan_hgt(graph, HgtOptions.build({"model": wide, "memory_limit": f"{total - 8 * MIB}"}), loaded=0)
+
+
+def test_what_is_odd_about_types_is_said(tmp_path):
+    """A type without edges, a node without edges, and an edge whose ends are of the wrong types."""
+    kinds = ["drug"] * 40 + ["disease"] * 41 + ["lonely"] * 2
+    train = [(i, 0, 40 + j) for i in range(40) for j in range(40)]
+    graph = write_graph(
+        tmp_path / "graph",
+        name="odd",
+        labels=[f"n{i}" for i in range(83)],
+        relations=["treats"],
+        triples={"train": np.array([*train, (41, 0, 2)])},
+        types=kinds,
+    )
+    said = []
+    options = small(training={"epochs": 1}, links={"folds": 2})
+    train_hgt(graph, tmp_path / "run", options, say=said.append)
+    text = "\n".join(said)
+    assert "no node of type lonely has an edge" in text
+    assert "1 of 41 nodes of type disease have no edge" in text
+    assert "1 of 1,601 edges of treats go from disease to drug, such as n41 -> n2" in text
+
+
+def test_hops_and_layers_have_to_agree():
+    with pytest.raises(ConfigError, match="a layer is a hop"):
+        HgtOptions.build({"sampling": {"name": "neighbors", "num_neighbors": (5,)}})
+
+
+def test_a_moved_graph_is_found(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "moved")
+    assert Run.open(tmp_path / "moved" / "run").scorer.num_entities == 40
+
+
+def test_fan_outs_that_do_not_fit_are_refused_with_the_largest_that_do(folder):
+    """The limit lies between what fan-outs of 3 and of 60 may need."""
+    graph = Run.open(folder / "run").graph
+    wide = {"hidden_dim": 64, "embedding_dim": 64, "attn": 4}
+
+    def options(fan_out, limit=None):
+        sampling = {"name": "neighbors", "num_neighbors": (fan_out, fan_out), "node_batch_size": 2}
+        return HgtOptions.build({"model": wide, "sampling": sampling, "memory_limit": limit})
+
+    few, many = (plan_hgt(graph, options(fan_out), loaded=0).total for fan_out in (1, 60))
+    assert few < many
+    with pytest.raises(PlanDoesNotFit, match=r"--num-neighbors \d+,\d+ it needs"):
+        plan_hgt(graph, options(60, str(few)), loaded=0)
+
+
+@pytest.mark.parametrize(
+    ("flags", "name"),
+    [
+        (["--edge-sample-size", "20"], "edges"),
+        (["--num-neighbors", "3,2", "--node-batch-size", "30"], "neighbors"),
+    ],
+)
+def test_the_command_takes_the_options_of_older_scripts(folder, tmp_path, flags, name):
+    """`--edge-sample-size`, `--num-neighbors` and the rest, down to a run that says how it was sampled."""
+    shape = ["--embedding-dim", "8", "--hidden-dim", "12", "--num-heads", "3", "--num-epochs", "1"]
+    more = ["--accumulation-steps", "2", "--set", "sampling.batches=4", "--json"]
+    done = CliRunner().invoke(
+        app, ["train", "hgt", str(folder / "graph"), "-o", str(tmp_path / "run"), *shape, *more, *flags]
+    )
+    assert done.exit_code == 0, done.output
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["sampling"]["name"] == name
+    assert config["training"]["accumulation"] == 2
+    planned = CliRunner().invoke(app, ["plan", "hgt", str(folder / "graph"), *flags])
+    assert planned.exit_code == 0, planned.output
+
+
+def test_fan_outs_may_be_words_of_their_own():
+    """As argparse scripts have them."""
+    words = ["train", "hgt", "g", "--num-neighbors", "10", "5", "--seed", "1"]
+    assert joined_numbers(words) == ["train", "hgt", "g", "--num-neighbors", "10,5", "--seed", "1"]
+    assert joined_numbers(["plan", "hgt", "g"]) == ["plan", "hgt", "g"]
+
+
+def test_two_samplings_at_once_are_refused(folder, tmp_path):
+    flags = ["--edge-sample-size", "20", "--num-neighbors", "3,2"]
+    done = CliRunner().invoke(app, ["train", "hgt", str(folder / "graph"), "-o", str(tmp_path / "r"), *flags])
+    assert isinstance(done.exception, ConfigError)
+
+
+def gene_features(graph, seed=0):
+    genes = np.flatnonzero(np.asarray(graph.types) == graph.info.node_types.index("gene"))
+    return genes, np.random.default_rng(seed).standard_normal((len(genes), 4)).astype(np.float32)
+
+
+def test_features_of_any_format_give_the_same_run(tmp_path):
+    """npy in the order of ids, CSV in another order with labels: the same bytes."""
+    graph = typed_graph(tmp_path / "graph")
+    genes, values = gene_features(graph)
+    np.save(tmp_path / "genes.npy", values)
+    lines = [
+        ",".join([graph.entities.label(int(g)), *map(repr, map(float, row))])
+        for g, row in zip(genes, values, strict=True)
+    ]
+    (tmp_path / "genes.csv").write_text("\n".join(["id,a,b,c,d", *reversed(lines)]) + "\n")
+    for name in ("npy", "csv"):
+        model = {**SMALL["model"], "features": {"gene": str(tmp_path / f"genes.{name}")}}
+        train_hgt(graph, tmp_path / name, small(model=model))
+    one, other = (
+        _read(tmp_path / run / "checkpoints" / "final" / "weights.safetensors") for run in ("npy", "csv")
+    )
+    assert any(key.startswith("features.maps") for key in one)
+    assert all(torch.equal(one[key], other[key]) for key in one)
+    assert Run.open(tmp_path / "npy").scorer.num_entities == 40
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (lambda x: x[:-1], "genes.npy has 13 rows, and typed has 14 nodes of type gene"),
+        (lambda x: np.where(np.arange(14)[:, None] == 3, np.nan, x), "the features of 'n.*' hold a number"),
+        (lambda x: x.astype(int), "rows of floating-point numbers"),
+        (lambda x: None, "there is no such file"),
+    ],
+)
+def test_features_that_do_not_fit_are_named(folder, tmp_path, broken, message):
+    graph = Run.open(folder / "run").graph
+    values = broken(gene_features(graph)[1])
+    if values is not None:
+        np.save(tmp_path / "genes.npy", values)
+    with pytest.raises(InputError, match=message):
+        read_features(graph, {"gene": tmp_path / "genes.npy"})
+    with pytest.raises(ConfigError, match="'genes'"):
+        read_features(graph, {"genes": tmp_path / "genes.npy"})
