@@ -21,8 +21,6 @@ from corollary.graph.folder import Graph
 from corollary.graph.importing import ImportConfig, import_graph
 from record import machine_line, write_line
 
-ROTATIONS = 2
-
 
 def main() -> None:
     """Train, read the run folders, print, record."""
@@ -32,6 +30,7 @@ def main() -> None:
     parser.add_argument("--rank", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--groups", type=int, nargs="+", default=[1])
+    parser.add_argument("--rotations", type=int, default=2)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--set", dest="settings", action="append", default=[], help="KEY=VALUE")
     options = parser.parse_args()
@@ -45,7 +44,7 @@ def main() -> None:
                 ["seed", *names], [[s, *r.values()] for s, r in zip(options.seeds, rows, strict=True)]
             )
             line = {"data": options.folder.name, "rule_length": options.rule_length, "components": options.rank,
-                    "epochs": options.epochs, "groups": number, "settings": options.settings}  # fmt: skip
+                    "epochs": options.epochs, "groups": number, "rotations": options.rotations if number > 1 else None, "settings": options.settings}  # fmt: skip
             write_line(
                 "drum_quality",
                 {
@@ -65,8 +64,8 @@ def measure(graph: Graph, options: Any, groups: int, seed: int, place: Path) -> 
         words += ["--num-epochs", options.epochs]
     else:
         targets = len({int(r) for r in graph.triples("train")[:, 1]})
-        words += ["--target-batch-size", math.ceil(targets / groups), "--rotations", ROTATIONS]
-        words += ["--epochs-per-group", options.epochs // ROTATIONS]
+        words += ["--target-batch-size", math.ceil(targets / groups), "--rotations", options.rotations]
+        words += ["--epochs-per-group", options.epochs // options.rotations]
     for setting in options.settings:
         words += ["--set", setting]
     program = "from corollary.cli.main import main; main()"

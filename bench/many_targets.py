@@ -3,7 +3,7 @@
 The generator: 2,800 entities, 3,800 facts of eight background predicates; 600 targets, each a random body over them.
 Two thirds are chains of one to three steps in random directions; one third are conjunctions of a chain from X to Y and
 a step from X to anything, which no single chain expresses. The facts of a target are all pairs of its body, variables
-different, one in five held out; bodies with fewer than 5 or more than 600 pairs are drawn again.
+different, one in five held out; bodies with fewer than 5 or more than 60 pairs are drawn again.
 
 `python bench/many_targets.py` trains one DRUM on the train facts with bodies over the background alone, takes rules by
 grounded extraction alone and with bottom-up candidates, counts them on the train facts, and compares with the best of
@@ -33,7 +33,7 @@ from corollary.runs.drum.options import DrumOptions
 from corollary.runs.rules.kind import split_links, train_links
 from record import machine_line, write_line
 
-ENTITIES, BACKGROUND, FACTS, TARGETS, MOST, TOP = 2800, 8, 3800, 600, 600, 10
+ENTITIES, BACKGROUND, FACTS, TARGETS, MOST, TOP = 2800, 8, 3800, 600, 60, 10
 
 
 def main() -> None:

@@ -131,6 +131,8 @@ def test_runs_on_different_graphs_are_refused(runs: list[Run], tmp_path: Path) -
         Explainer([runs[0], other])
     with pytest.raises(ConfigError, match="at least one run"):
         Explainer([])
+    with pytest.raises(ConfigError, match="two runs are called run"):
+        Explainer([runs[0], runs[0]])
 
 
 def test_an_explanation_can_be_cancelled_between_its_parts(runs: list[Run]) -> None:

@@ -92,6 +92,11 @@ class Explainer:
             raise ConfigError(
                 "nothing to explain with: give at least one run that ranks facts (conve, drum, rules)"
             )
+        names = [run.folder.name for run in runs]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ConfigError(
+                f"two runs are called {twice[0]}: their reasons could not be told apart; rename a folder"
+            )
         self.graph: Graph = ranking[0].graph
         for run in ranking[1:]:
             if run.graph.fingerprint != self.graph.fingerprint:

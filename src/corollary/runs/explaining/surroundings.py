@@ -2,12 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
-import torch
-
 from corollary.geometry.hyperbolic import distance
 from corollary.graph.taxonomy import Taxonomy
 from corollary.records.explanation import Hierarchy, Missing, Neighbour, Neighbours, Share, wilson
+from corollary.runs.embeddings import embeds, nearest
 from corollary.runs.explaining.asked import AskedTriple, FactList
 from corollary.runs.poincare.kind import Embedded
 from corollary.runs.run import Run
@@ -82,11 +80,11 @@ def _siblings(
 
 
 def neighbours(runs: Sequence[Run], asked: AskedTriple, facts: FactList) -> Neighbours | Missing:
-    """The entities that the first ConvE among the runs embeds nearest to each end, by cosine.
+    """The entities that the first run with embeddings puts nearest to each end, by cosine.
 
     Memory: one block of the table, and 4 bytes an entity.
     """
-    run = next((one for one in runs if one.kind.name == "conve"), None)
+    run = next((one for one in runs if embeds(one)), None)
     if run is None:
         return Missing(missing="no run with embeddings of entities was given")
     found = {}
@@ -94,23 +92,10 @@ def neighbours(runs: Sequence[Run], asked: AskedTriple, facts: FactList) -> Neig
         ("head", asked.head, asked.tail, asked.relation + asked.graph.num_relations),
         ("tail", asked.tail, asked.head, asked.relation),
     ):
-        similarity = _similarities(run, end)
-        similarity[end] = -np.inf
-        best = np.lexsort((np.arange(len(similarity)), -similarity))[:_SHOWN].tolist()
+        best = nearest(run, end, _SHOWN)
         has = set(asked.known_of(other, directed, "train").tolist())
-        facts.mention(*best)
+        facts.mention(*(one for one, _ in best))
         found[name] = [
-            Neighbour(entity=one, similarity=float(similarity[one]), has_relation=one in has) for one in best
+            Neighbour(entity=one, similarity=value, has_relation=one in has) for one, value in best
         ]
     return Neighbours(run=run.folder.name, head=found["head"], tail=found["tail"])
-
-
-def _similarities(run: Run, entity: int) -> np.ndarray:
-    table = run.model.entities
-    with torch.no_grad():
-        mine = table.block(slice(entity, entity + 1))[0].float().cpu()[0]
-        parts = []
-        for rows in table.block_slices():
-            block = table.block(rows)[0].float().cpu()
-            parts.append(torch.nn.functional.cosine_similarity(block, mine[None], dim=1))
-    return torch.cat(parts).numpy()
