@@ -91,7 +91,9 @@ def collect(cases: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         if done.returncode:
             say(f"{name}: {done.stderr.strip().splitlines()[-1:]} (exit {done.returncode})")
             continue
-        found[name] = json.loads(done.stdout.strip().splitlines()[-1]) | {"case": case}
+        found[name] = json.loads(done.stdout.strip().splitlines()[-1]) | {
+            "case": case | {"graph": Path(case["graph"]).name} if "graph" in case else case
+        }
         say(f"{name}: {found[name]['cpu']:.3f} s of processor time, {show_bytes(found[name]['growth'])}")
     return found
 

@@ -98,7 +98,7 @@ def explained(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("explained")
     shutil.copytree(trained, folder, dirs_exist_ok=True)
-    options = RulesOptions(mining=Mining(longest=2, min_support=5, chains_per_head=200), memory_limit="4GiB")
+    options = RulesOptions(mining=Mining(longest=2, min_support=5, chains_per_head=200))
     mine_rules(Graph.open(folder / "graph"), folder / "rules", options)
     return folder
 

@@ -1,6 +1,7 @@
 """Hosts, sizes, time and headers: nothing foreign runs, nobody else asks, nothing takes for ever."""
 
 import asyncio
+import logging
 import time
 
 import pytest
@@ -107,7 +108,12 @@ def test_a_fault_is_told_without_its_words(site, caplog):
     object.__setattr__(site, "predict", broken)
     app = create_app(site)
     client = Client(app)
+    log = logging.getLogger(
+        "uvicorn.error"
+    )  # keeps its lines to itself once a server has run in this process
+    log.addHandler(caplog.handler)
     response = client.get("/predict.json", params={"head": SCRIPT, "relation": "treats"})
+    log.removeHandler(caplog.handler)
     assert response.status_code == 500
     assert "secret" not in response.text
     assert response.headers["content-security-policy"] == POLICY

@@ -79,7 +79,7 @@ def test_validation_stays_where_it_decides_the_weights(run, tmp_path):
 
 def test_a_unit_is_named_by_its_content(run, tmp_path):
     """The same triples and seed are trained once; another triple, seed or option is another unit."""
-    again = Retraining(run, tmp_path, memory_limit="2GiB")
+    again = Retraining(run, tmp_path, memory_limit="16GiB")  # a process of many tests is large
     rows = train_rows(run)
     first = again.add(rows, [1, 2])
     assert again.add(rows, [2, 1]) == first[::-1]

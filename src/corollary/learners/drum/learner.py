@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt
 from torch import Tensor, nn
 
+from corollary.budget import MIB
 from corollary.graph.folder import Graph
 from corollary.kernels.drum import losses as kernels
 from corollary.learners.drum import tensor_walk
@@ -28,6 +29,8 @@ from corollary.randomness import generator
 
 THREADS = 2
 """Threads that walk; part of no result."""
+ATTENTION_BYTES = 128 * MIB
+"""Of attention that is kept while queries are scored."""
 _NOTHING = np.zeros(0, np.uint8)
 _TOGETHER = 64  # queries whose attention is computed at once while scoring
 
@@ -92,6 +95,8 @@ class Drum(nn.Module):
         self.output_bias = nn.Parameter(torch.zeros(self.operators))
         self.data: DrumData | None = None
         self._kept_chunks: dict[int, list[tensor_walk.Chunk]] = {}
+        self._versions: tuple[int, ...] = ()
+        self._blocks: dict[int, np.ndarray] = {}
         self.turns: Sequence[Turn] = ()
         """The group whose turn it is, by epoch; empty: all targets are trained together."""
         self.epoch = 0
@@ -119,7 +124,7 @@ class Drum(nn.Module):
 
     def walk_on(self, data: DrumData) -> "Drum":
         """The facts and operators of all that follows."""
-        self.data, self._kept_chunks = data, {}
+        self.data, self._kept_chunks, self._blocks = data, {}, {}
         return self
 
     def log_attention(
@@ -159,16 +164,26 @@ class Drum(nn.Module):
     ) -> Float[np.ndarray, "queries steps operators components"]:
         """What `log_attention` is the log of, as an array. Queries are always computed with the same neighbours, so that
         no bit of a score depends on what is asked beside it."""
-        wanted = relations.cpu().numpy()
-        config = self.config
+        wanted, config = relations.cpu().numpy(), self.config
         out = np.empty((len(wanted), config.rule_length, self.operators, config.components), np.float32)
-        with torch.no_grad():
-            for first in np.unique(wanted // _TOGETHER * _TOGETHER).tolist():
-                last = min(first + _TOGETHER, 2 * self.num_relations)
-                block = self.log_attention(torch.arange(first, last, device=self.device)).exp().cpu().numpy()
-                mine = (wanted >= first) & (wanted < last)
-                out[mine] = block[wanted[mine] - first]
+        for first in np.unique(wanted // _TOGETHER * _TOGETHER).tolist():
+            mine = (wanted >= first) & (wanted < first + _TOGETHER)
+            out[mine] = self._block(first)[wanted[mine] - first]
         return out
+
+    def _block(self, first: int) -> Float[np.ndarray, "queries steps operators components"]:
+        """Attention of neighbouring queries, kept until a weight changes, as far as `ATTENTION_BYTES` go."""
+        versions = tuple(part._version for part in self.parameters())
+        if versions != self._versions:
+            self._versions, self._blocks = versions, {}
+        if first not in self._blocks:
+            last = min(first + _TOGETHER, 2 * self.num_relations)
+            with torch.no_grad():
+                block = self.log_attention(torch.arange(first, last, device=self.device)).exp().cpu().numpy()
+            if block.nbytes * (len(self._blocks) + 1) > ATTENTION_BYTES:
+                return block
+            self._blocks[first] = block
+        return self._blocks[first]
 
     def batches(self, graph: Graph, *, seed: int, epoch: int) -> Sequence[DrumBatch]:
         """One epoch in an order that depends on seed and epoch alone, relations mixed."""

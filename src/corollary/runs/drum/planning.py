@@ -7,7 +7,7 @@ example, does not exist here (kernels.drum).
 from corollary.budget import MIB, Budget, Plan
 from corollary.graph.folder import Graph
 from corollary.kernels import on_disk
-from corollary.learners.drum.learner import THREADS
+from corollary.learners.drum.learner import ATTENTION_BYTES, THREADS
 from corollary.learners.drum.tensor_walk import CHUNK_BYTES, rows_at_once
 from corollary.learners.planning import LATER_BYTES
 from corollary.runs.drum.options import DrumOptions
@@ -31,7 +31,10 @@ def plan_drum(graph: Graph, options: DrumOptions, *, held: int, budget: Budget |
     size, parts = graph.size, {"before training": held + LATER_BYTES}
     parts |= {"compiler": 0 if on_disk() else COMPILING_BYTES}
     parts |= {"facts as links": size.num_train * 64, "queries": size.num_train * 48}
-    parts |= {"reading the facts": size.num_train * 140}
+    parts |= {
+        "reading the facts": size.num_train * 140,
+        "attention while scoring": _kept_attention(graph, options),
+    }
     fixed = sum(parts.values())
     training, concluding = _training(graph, options), _rules(graph, options)
     parts |= training if sum(training.values()) > sum(concluding.values()) else concluding
@@ -77,6 +80,11 @@ def _training(graph: Graph, options: DrumOptions) -> dict[str, int]:
         "LSTMs": cells * queries * h * 4 * 16 * model.rule_length,
         "states of the walks": state * THREADS,
     }
+
+
+def _kept_attention(graph: Graph, options: DrumOptions) -> int:
+    directed, model = 2 * graph.num_relations, options.model
+    return min(ATTENTION_BYTES, 4 * directed * (directed + 1) * model.rule_length * model.components)
 
 
 def _rules(graph: Graph, options: DrumOptions) -> dict[str, int]:
