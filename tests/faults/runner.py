@@ -71,7 +71,7 @@ class Runner:
                 if end.code != 0 and not _was_done(end):
                     found.append(f"the next run ended with {end.code}: {end.said.strip()}")
             found = found or compared(scene, folder, expected)
-        except Exception:
+        except Exception:  # whatever a scene raises is a finding; the other kills go on
             found = [traceback.format_exc()]
         tally.violations += [f"{scene.name}, killed at {', '.join(deaths)}: {what}" for what in found]
 

@@ -5,8 +5,9 @@ import pytest
 
 from corollary.geometry import hyperbolic as geometry
 from corollary.graph.taxonomy import Taxonomy
-from corollary.kernels import ball, euclidean, hinge, hyperbolic
-from corollary.kernels import taxonomy_draws as draws
+from corollary.kernels import splitmix
+from corollary.kernels.taxonomy import ball, euclidean, hinge, levels, negatives, rows, softmax
+from corollary.kernels.taxonomy.tree import pair_in_order
 from tests.reference import hyperbolic as reference
 
 DIM, NEGATIVES, KEY = 3, 4, np.uint64(12345)
@@ -28,27 +29,26 @@ def start(count: int) -> np.ndarray:
 
 def pair_and_negatives(tree: Taxonomy, place: int) -> tuple[int, list[int]] | None:
     """What a pass meets at a place; None where a negative comes twice, which the reference does not do."""
-    count = tree.num_pairs
-    row, positive = draws.pair_at(tree.tree, draws.permuted(place, count, KEY))
-    quotas = np.zeros(draws.NUM_TIERS, np.int64)
-    quotas[draws.UNIFORM] = NEGATIVES
-    weights, key = tree.degree_weights(0.75), draws.word(KEY, place)
-    found = draws.draw_all(tree.tree, weights, quotas, np.array([row]), np.array([key], np.uint64))[
+    row, positive = pair_in_order(tree.tree, place, KEY)
+    quotas = np.zeros(negatives.NUM_TIERS, np.int64)
+    quotas[negatives.UNIFORM] = NEGATIVES
+    weights, key = tree.degree_weights(0.75), splitmix.word(KEY, place)
+    found = negatives.draw_all(tree.tree, weights, quotas, np.array([row]), np.array([key], np.uint64))[
         0
     ].tolist()
     return (row, [positive, *found]) if len(set(found)) == NEGATIVES else None
 
 
 def quotas() -> np.ndarray:
-    found = np.zeros(draws.NUM_TIERS, np.int64)
-    found[draws.UNIFORM] = NEGATIVES
+    found = np.zeros(negatives.NUM_TIERS, np.int64)
+    found[negatives.UNIFORM] = NEGATIVES
     return found
 
 
 def table_of(points: np.ndarray) -> tuple[np.ndarray, int]:
-    table, width = hyperbolic.new_table(len(points), DIM), hyperbolic.padded(DIM)
+    table, width = rows.new_table(len(points), DIM), rows.padded(DIM)
     table[:, :DIM] = points
-    hyperbolic.refresh(table, width)
+    rows.refresh(table, width)
     return table, width
 
 
@@ -63,16 +63,16 @@ def test_softmax_moves_rows_as_autograd_says(adagrad):
         met = pair_and_negatives(tree, place)
         if met is None:
             continue
-        table[:, :DIM], table[:, width + hyperbolic.SQUARES] = points, squares
-        hyperbolic.refresh(table, width)
-        tally = hyperbolic.softmax_pass(
+        table[:, :DIM], table[:, width + rows.SQUARES] = points, squares
+        rows.refresh(table, width)
+        tally = softmax.softmax_pass(
             table, width, tree.tree, tree.degree_weights(0.75), quotas(), place, place + 1, KEY, rate, adagrad, 0.0,
             50.0, 1,
         )  # fmt: skip
         loss = reference.softmax_step(points, squares, *met, rate, adagrad=adagrad)
-        assert tally[0, hyperbolic.LOSS] == pytest.approx(loss, abs=1e-9)
+        assert tally[0, rows.LOSS] == pytest.approx(loss, abs=1e-9)
         np.testing.assert_allclose(table[:, :DIM], points, **CLOSE)
-        np.testing.assert_allclose(table[:, width + hyperbolic.SQUARES], squares, **CLOSE)
+        np.testing.assert_allclose(table[:, width + rows.SQUARES], squares, **CLOSE)
         compared += 1
     assert compared > 15
 
@@ -90,7 +90,7 @@ def test_ball_coordinates_move_as_the_paper_says():
             table, tree.tree, tree.degree_weights(0.75), quotas(), place, place + 1, KEY, 0.3, 20.0, 1
         )
         loss = reference.ball_step(points, *met, 0.3)
-        assert tally[0, hyperbolic.LOSS] == pytest.approx(loss, abs=1e-9)
+        assert tally[0, rows.LOSS] == pytest.approx(loss, abs=1e-9)
         np.testing.assert_allclose(table, points, **CLOSE)
         compared += 1
     assert compared > 15
@@ -125,25 +125,25 @@ def test_the_hinge_loss_is_the_older_scripts(adagrad, regular):
     table, width = table_of(points)
     none, no_rows, compared = np.empty(0, np.int64), np.empty(0, np.int32), 0
     for place in range(120):
-        row, ancestor = draws.pair_at(tree.tree, draws.permuted(place, tree.num_pairs, KEY))
+        row, ancestor = pair_in_order(tree.tree, place, KEY)
         out = np.full((1, NEGATIVES), -1)
-        keys = np.array([draws.word(KEY, place)], np.uint64)
-        kind = draws.draw_levels(tree.tree, none, no_rows, np.array([[row, ancestor]]), keys, out)[0]
-        rows = [row, ancestor, *out[0].tolist()]
-        if kind == 0 or len(set(rows)) < len(rows):
+        keys = np.array([splitmix.word(KEY, place)], np.uint64)
+        kind = levels.draw_levels(tree.tree, none, no_rows, np.array([[row, ancestor]]), keys, out)[0]
+        touched = [row, ancestor, *out[0].tolist()]
+        if kind == 0 or len(set(touched)) < len(touched):
             continue
-        table[:, :DIM], table[:, width + hyperbolic.SQUARES] = points, squares
-        hyperbolic.refresh(table, width)
+        table[:, :DIM], table[:, width + rows.SQUARES] = points, squares
+        rows.refresh(table, width)
         tally = hinge.hinge_pass(
             table, width, tree.tree, none, no_rows, NEGATIVES, place, place + 1, KEY, 0.3, adagrad, 0.2, 1.5, regular,
             targets, 50.0, 1,
         )  # fmt: skip
         gap = tree.tree.depth[row] - tree.tree.depth[ancestor]
         loss = reference.hinge_step(
-            points, squares, rows, 0 if kind == 2 else 1, 0.3, adagrad=adagrad, weight=np.sqrt(gap + 1) / 1.5,
+            points, squares, touched, 0 if kind == 2 else 1, 0.3, adagrad=adagrad, weight=np.sqrt(gap + 1) / 1.5,
             margin=0.2, regular=regular, targets=targets,
         )  # fmt: skip
-        assert tally[0, hyperbolic.LOSS] == pytest.approx(loss, abs=1e-9)
+        assert tally[0, rows.LOSS] == pytest.approx(loss, abs=1e-9)
         np.testing.assert_allclose(table[:, :DIM], points, **CLOSE)
         compared += 1
     assert compared > 15
@@ -163,22 +163,20 @@ def test_what_is_cut_is_counted():
     tree = taxonomy()
     table, width = table_of(start(len(tree)))
     common = (tree.tree, tree.degree_weights(0.75), quotas(), 0, tree.num_pairs, KEY)
-    tally = hyperbolic.softmax_pass(table, width, *common, 50.0, False, 0.0, 4.0, 1)[0]
-    assert tally[hyperbolic.CUT_STEPS] > 0
-    assert tally[hyperbolic.CUT_RADII] > 0
+    tally = softmax.softmax_pass(table, width, *common, 50.0, False, 0.0, 4.0, 1)[0]
+    assert tally[rows.CUT_STEPS] > 0
+    assert tally[rows.CUT_RADII] > 0
     assert np.linalg.norm(table[:, :DIM], axis=1).max() <= 4.0 * (1 + 1e-12)
-    assert tally[hyperbolic.PAIRS] == tree.num_pairs
+    assert tally[rows.PAIRS] == tree.num_pairs
     table[7, 0] = np.nan
     table[7, width] = np.nan
-    assert (
-        hyperbolic.softmax_pass(table, width, *common, 0.1, True, 0.0, 4.0, 1)[0, hyperbolic.NOT_FINITE] > 0
-    )
+    assert softmax.softmax_pass(table, width, *common, 0.1, True, 0.0, 4.0, 1)[0, rows.NOT_FINITE] > 0
     chain = Taxonomy.build(np.array([1, 2]), np.array([0, 1]))
     table, width = table_of(start(3))
-    tally = hyperbolic.softmax_pass(
+    tally = softmax.softmax_pass(
         table, width, chain.tree, chain.degree_weights(0.75), quotas(), 0, 3, KEY, 0.1, True, 0.0, 4.0, 1
     )[0]
-    assert tally[hyperbolic.WITHOUT_NEGATIVES] == 2  # both pairs of the last node, which is related to all
+    assert tally[rows.WITHOUT_NEGATIVES] == 2  # both pairs of the last node, which is related to all
 
 
 def test_one_thread_gives_the_same_bytes_and_cutting_an_epoch_changes_nothing():
@@ -188,9 +186,9 @@ def test_one_thread_gives_the_same_bytes_and_cutting_an_epoch_changes_nothing():
     parts = whole.copy()
     common = (tree.tree, tree.degree_weights(0.75), quotas())
     rest = (KEY, 0.2, True, 1e-6, 36.0, 1)
-    hyperbolic.softmax_pass(whole, width, *common, 0, tree.num_pairs, *rest)
+    softmax.softmax_pass(whole, width, *common, 0, tree.num_pairs, *rest)
     for first in range(0, tree.num_pairs, 7):
-        hyperbolic.softmax_pass(parts, width, *common, first, min(first + 7, tree.num_pairs), *rest)
+        softmax.softmax_pass(parts, width, *common, first, min(first + 7, tree.num_pairs), *rest)
     assert whole.tobytes() == parts.tobytes()
 
 
@@ -200,9 +198,9 @@ def test_two_threads_learn_too():
     table, width = table_of(0.01 * start(len(tree)))
     losses = []
     for epoch in range(30):
-        tallies = hyperbolic.softmax_pass(
+        tallies = softmax.softmax_pass(
             table, width, tree.tree, tree.degree_weights(0.75), quotas(), 0, tree.num_pairs, np.uint64(epoch), 0.3, True,
             1e-6, 36.0, 2,
         )  # fmt: skip
-        losses.append(tallies[:, hyperbolic.LOSS].sum() / tallies[:, hyperbolic.PAIRS].sum())
+        losses.append(tallies[:, rows.LOSS].sum() / tallies[:, rows.PAIRS].sum())
     assert losses[-1] < losses[0] / 2

@@ -1,4 +1,4 @@
-"""Slow, obvious versions of what `graph.taxonomy` and `kernels.taxonomy_draws` do: sets and lists, every node by hand."""
+"""Slow, obvious versions of what `graph.taxonomy` and `kernels.taxonomy` do: sets and lists, every node by hand."""
 
 Links = list[tuple[int, int]]
 

@@ -195,7 +195,7 @@ def cone_score(
     """Lower is more likely an ancestor: distance to the ancestor less distance to the centre.
 
     Below zero the descendant is nearer to the ancestor than to the centre. For points far out that is a cone at the
-    ancestor whose opening shrinks with its radius (see `kernels.caps`), as Ganea et al. (2018) have it in other units.
+    ancestor whose opening shrinks with its radius (see `kernels.taxonomy.caps`), as Ganea et al. (2018) have it in other units.
     """
     away = distance(points[descendants], points[ancestors])
     return away - np.linalg.norm(points[descendants], axis=1)

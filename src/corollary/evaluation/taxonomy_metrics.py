@@ -10,7 +10,7 @@ from corollary.evaluation.reconstruction import Space
 from corollary.geometry import hyperbolic
 from corollary.graph.taxonomy import Taxonomy, tree_distances
 from corollary.kernels import nearness
-from corollary.kernels.taxonomy_draws import Tree
+from corollary.kernels.taxonomy.tree import Tree
 
 
 class Metric(Protocol):

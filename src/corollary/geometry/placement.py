@@ -13,7 +13,7 @@ from pydantic import PositiveFloat, PositiveInt
 
 from corollary.config import Config
 from corollary.graph.taxonomy import Taxonomy
-from corollary.kernels import caps
+from corollary.kernels.taxonomy import caps
 from corollary.randomness import generator, philox
 
 _SPREAD = 0.003

@@ -18,8 +18,9 @@ from jaxtyping import Bool, Float, Int
 
 from corollary.errors import InputError
 from corollary.graph.folder import Graph
-from corollary.kernels import taxonomy as kernels
-from corollary.kernels.taxonomy_draws import Tree, Weights, pairs_at
+from corollary.kernels.taxonomy import index as kernels
+from corollary.kernels.taxonomy.negatives import Weights
+from corollary.kernels.taxonomy.tree import Tree, pairs_at
 
 _SHOWN = 8
 _LIST = 1 << 18

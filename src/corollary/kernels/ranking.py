@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int, Shaped, UInt
 from numba import prange
 
 from corollary.kernels import compiled
+from corollary.kernels.splitmix import word
 
 FEW = 1024  # thresholds a query up to which comparing one by one beats a binary search (measured: equal at 1,500)
 _STRIP = 4096  # scores read again while in the nearest cache; also keeps counts exact in float32
@@ -288,7 +289,6 @@ def _sink(best: Float[np.ndarray, " k"], ids: Int[np.ndarray, " k"], score: floa
     best[at], ids[at] = score, entity
 
 
-_STEP = np.uint64(0x9E3779B97F4A7C15)
 _POISSON = np.array(  # below entry k, a 64-bit number means at most k: 2^64 times the distribution function, mean 1
     [
         6786177901268885275, 13572355802537770549, 16965444753172213187, 18096474403383694066,
@@ -302,16 +302,8 @@ _POISSON = np.array(  # below entry k, a 64-bit number means at most k: 2^64 tim
 
 
 @compiled()
-def _mixed(number: np.uint64) -> np.uint64:
-    """The output function of SplitMix64."""
-    number = (number ^ (number >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    number = (number ^ (number >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return number ^ (number >> np.uint64(31))
-
-
-@compiled()
-def _weight(stream: np.uint64, triple: np.uint64) -> int:
-    number = _mixed(stream + (triple + np.uint64(1)) * _STEP)
+def _weight(stream: np.uint64, triple: int) -> int:
+    number = word(stream, triple)
     times = 0
     while times < len(_POISSON) and number >= _POISSON[times]:
         times += 1
@@ -334,7 +326,7 @@ def resample(
     for number in prange(len(streams)):
         stream, total = streams[number], sums[number]
         for ranking in range(len(triples)):
-            times = _weight(stream, np.uint64(triples[ranking]))
+            times = _weight(stream, triples[ranking])
             if times:
                 for column in range(values.shape[1]):
                     total[column] += times * values[ranking, column]

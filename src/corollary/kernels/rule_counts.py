@@ -10,7 +10,7 @@ from numba import prange
 
 from corollary.kernels import compiled
 from corollary.kernels.paths import NOBODY, Links, Room, Trie, begin, linked, reach, room, segment, walk_chain
-from corollary.kernels.ranking import _STEP, _mixed
+from corollary.kernels.splitmix import GOLDEN, mixed
 
 PAIRS, SUPPORT, PCA = 0, 1, 2
 
@@ -269,7 +269,7 @@ def pair_signatures(
                         space.nodes[trie.depths[node], at]
                     )
                     for number in range(hashes):
-                        value = _mixed(pair + np.uint64(number + 1) * _STEP)
+                        value = mixed(pair + np.uint64(number + 1) * GOLDEN)
                         if value < least[node, number]:
                             least[node, number] = value
             node += 1

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int, UInt
 
 from corollary.kernels import compiled
-from corollary.kernels.ranking import _STEP, _mixed
+from corollary.kernels.splitmix import GOLDEN, mixed
 
 
 @compiled()
@@ -46,9 +46,9 @@ def draw_neighbours(
                     drawn[0, count], drawn[1, count] = one, first + edge
                     count += 1
                 continue
-            place = _mixed(key + np.uint64(one + 1) * _STEP)
+            place = mixed(key + np.uint64(one + 1) * GOLDEN)
             for last in range(size - wanted, size):
-                place = _mixed(place + _STEP)
+                place = mixed(place + GOLDEN)
                 chosen = first + np.int64(place % np.uint64(last + 1))
                 for before in range(start, count):
                     if drawn[1, before] == chosen:
@@ -87,9 +87,9 @@ def draw_edges(
         if size <= wanted:
             chosen[first : first + size] = 1
         else:
-            place = _mixed(key + np.uint64(relation + 1) * _STEP)
+            place = mixed(key + np.uint64(relation + 1) * GOLDEN)
             for last in range(size - wanted, size):
-                place = _mixed(place + _STEP)
+                place = mixed(place + GOLDEN)
                 drawn = first + np.int64(place % np.uint64(last + 1))
                 chosen[first + last if chosen[drawn] else drawn] = 1
         first += size

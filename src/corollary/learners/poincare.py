@@ -19,8 +19,8 @@ from corollary.geometry.hyperbolic import from_ball, to_ball
 from corollary.geometry.placement import PlacementConfig, place
 from corollary.graph.folder import Graph
 from corollary.graph.taxonomy import Taxonomy
-from corollary.kernels import hyperbolic
-from corollary.kernels import taxonomy_draws as draws
+from corollary.kernels.taxonomy import negatives as tiers
+from corollary.kernels.taxonomy import rows
 from corollary.learners.protocol import Files
 from corollary.randomness import philox
 
@@ -51,17 +51,17 @@ class TaxonomyNegatives(Config):
 
     def quotas(self) -> Int[np.ndarray, " tiers"]:
         """Draws of every tier for one pair; their sum is `count`."""
-        found = np.zeros(draws.NUM_TIERS, np.int64)
+        found = np.zeros(tiers.NUM_TIERS, np.int64)
         shares = {
-            draws.DEGREE: self.degree,
-            draws.SAME_DEPTH: self.same_depth,
-            draws.SIBLING: self.sibling,
-            draws.COUSIN: self.cousin,
-            draws.STRUCTURAL: self.structural,
+            tiers.DEGREE: self.degree,
+            tiers.SAME_DEPTH: self.same_depth,
+            tiers.SIBLING: self.sibling,
+            tiers.COUSIN: self.cousin,
+            tiers.STRUCTURAL: self.structural,
         }
         for tier, share in shares.items():
             found[tier] = min(round(share * self.count), self.count - found.sum())
-        found[draws.UNIFORM] = self.count - found.sum()
+        found[tiers.UNIFORM] = self.count - found.sum()
         return found
 
 
@@ -163,8 +163,8 @@ class Poincare:
         """
         self.config = config
         self.taxonomy = taxonomy.repeating(config.off_chain)
-        self.width = hyperbolic.padded(config.dim)
-        self.table = hyperbolic.new_table(len(taxonomy), config.dim)
+        self.width = rows.padded(config.dim)
+        self.table = rows.new_table(len(taxonomy), config.dim)
         self.points = self.table[:, : config.dim]
         placed = place(taxonomy, config.dim, config.placement, seed=seed)
         self.cut_at_start = placed.cut_radii

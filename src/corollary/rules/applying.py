@@ -61,7 +61,7 @@ class Application:
     def __init__(self, rules: Rules, links: Links, how: Applying = Applying()) -> None:
         self.links, self.how = links, how
         rules = rules.by(how.confidence)
-        self.rules = rules.take(np.nan_to_num(rules.confidence(how.confidence)) > 0)
+        self.rules = rules.take(rules.confidence(how.confidence) > 0)  # which NaN, never counted, is not
         groups = (
             clusters(self.rules, links, least=how.similar)
             if how.aggregation == "non-redundant"

@@ -235,6 +235,6 @@ def restricted(links: Links, relations: Sequence[int], num_relations: int) -> Li
 
 
 def _kept(rules: Rules, mining: Mining) -> Rules:
-    standard = np.nan_to_num(rules.confidence("standard"))
-    enough = (rules.support >= mining.min_support) & (standard >= mining.min_confidence)
-    return rules.take(enough & (np.nan_to_num(rules.head_coverage) >= mining.min_head_coverage))
+    enough = rules.support >= mining.min_support
+    enough &= rules.confidence("standard") >= mining.min_confidence
+    return rules.take(enough & (rules.head_coverage >= mining.min_head_coverage))

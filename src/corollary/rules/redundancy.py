@@ -33,7 +33,7 @@ def is_own_head(rules: Rules) -> Bool[np.ndarray, " rules"]:
 
 def _more_special(rules: Rules) -> Bool[np.ndarray, " rules"]:
     """Rules with a constant at the end where the rule without it has at least their confidence."""
-    confidence = np.nan_to_num(rules.confidence("laplace"))
+    confidence = rules.confidence("laplace")  # NaN, which is unknown, is never at least as good
     general = {}
     for row in np.flatnonzero((rules.answers != ANY) & (rules.ends == ANY)).tolist():
         general[(int(rules.heads[row]), int(rules.answers[row]), tuple(rules.bodies[row].tolist()))] = row
@@ -66,7 +66,7 @@ def clusters(
     found = pair_signatures(links, trie, bounds, len(order), every, hashes, how.distinct)
     signatures = np.empty_like(found)
     signatures[order] = found
-    best_first = np.lexsort((rows, -np.nan_to_num(chains.confidence("laplace"))))
+    best_first = np.lexsort((rows, -chains.confidence("laplace")))  # unknown ones last
     leaders: dict[int, list[int]] = {}
     for at in best_first.tolist():
         mine = leaders.setdefault(int(chains.heads[at]), [])

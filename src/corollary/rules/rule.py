@@ -173,7 +173,6 @@ class Rules:
 
     def by(self, kind: Confidence = "laplace") -> Self:
         """Sorted by falling confidence, then by rising head, length and body; unknown confidences last."""
-        values = np.nan_to_num(self.confidence(kind), nan=-1.0)
         keys = [
             self.ends,
             self.answers,
@@ -181,7 +180,7 @@ class Rules:
             self.lengths,
             self.heads,
             -self.support,
-            -values,
+            -self.confidence(kind),  # NaN, which is unknown, sorts last
         ]
         return self.take(np.lexsort(keys))
 

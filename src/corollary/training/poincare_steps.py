@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 
 from corollary.geometry.placement import depth_radii
-from corollary.kernels import ball, hinge, hyperbolic
+from corollary.kernels.taxonomy import ball, hinge, rows, softmax
 from corollary.learners.poincare import PairRange, Poincare
 from corollary.learners.protocol import Files
 from corollary.training.steps import Moved
@@ -29,8 +29,8 @@ class PoincareSteps:
 
     def __init__(self, learner: Poincare) -> None:
         self.learner = learner
-        self.squares = learner.table[:, learner.width + hyperbolic.SQUARES]
-        self.tallies = np.zeros(hyperbolic.NUM_TALLIES)
+        self.squares = learner.table[:, learner.width + rows.SQUARES]
+        self.tallies = np.zeros(rows.NUM_TALLIES)
         self._refreshed = False
         config, taxonomy = learner.config, learner.taxonomy
         if config.loss == "hinge":
@@ -48,16 +48,16 @@ class PoincareSteps:
         """Learn from the pairs of some ranges, one after the other."""
         if not self._refreshed:  # after placing, or after a checkpoint was put in
             if self.learner.config.coordinates == "free":
-                hyperbolic.refresh(self.learner.table, self.learner.width)
+                rows.refresh(self.learner.table, self.learner.width)
             self._refreshed = True
-        found = np.zeros(hyperbolic.NUM_TALLIES)
+        found = np.zeros(rows.NUM_TALLIES)
         for batch in batches:
             for thread in self._pass(batch, lr):
                 found += thread
         self.tallies += found
-        learnt = found[hyperbolic.PAIRS] - found[hyperbolic.WITHOUT_NEGATIVES]
-        broken = found[hyperbolic.NOT_FINITE] > 0
-        loss = math.nan if broken else found[hyperbolic.LOSS] / max(1.0, learnt)
+        learnt = found[rows.PAIRS] - found[rows.WITHOUT_NEGATIVES]
+        broken = found[rows.NOT_FINITE] > 0
+        loss = math.nan if broken else found[rows.LOSS] / max(1.0, learnt)
         return Moved(sum(map(len, batches)), float(loss))
 
     def _pass(self, batch: PairRange, lr: float) -> Float[np.ndarray, "threads tallies"]:
@@ -74,7 +74,7 @@ class PoincareSteps:
             return ball.ball_pass(
                 learner.points, tree, self._weights, self._quotas, *place, lr, largest, threads
             )
-        return hyperbolic.softmax_pass(
+        return softmax.softmax_pass(
             learner.table, learner.width, tree, self._weights, self._quotas, *place, lr, adagrad,
             config.smallest_share, largest, threads,
         )  # fmt: skip
@@ -83,9 +83,9 @@ class PoincareSteps:
         """What was cut so far: steps longer than 1, radii beyond the largest (while placing, and while learning); and
         pairs that had no negative."""
         names = {
-            "cut_steps": hyperbolic.CUT_STEPS,
-            "cut_radii": hyperbolic.CUT_RADII,
-            "pairs_without_negatives": hyperbolic.WITHOUT_NEGATIVES,
+            "cut_steps": rows.CUT_STEPS,
+            "cut_radii": rows.CUT_RADII,
+            "pairs_without_negatives": rows.WITHOUT_NEGATIVES,
         }
         found = {name: int(self.tallies[at]) for name, at in names.items()}
         return {"cut_at_start": self.learner.cut_at_start, **found}

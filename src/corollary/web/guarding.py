@@ -77,7 +77,7 @@ class Guard:
             if begun:
                 raise
             await _refuse(guarded, 503, f"this took longer than {self._seconds:g} seconds and was ended")
-        except Exception:
+        except Exception:  # of any view: the page stays up, the log has the trace, the visitor a 500
             if begun:
                 raise
             _LOG.exception("%s %s", scope["method"], scope["path"])

@@ -31,7 +31,7 @@ _DAMAGE = (
     zipfile.BadZipFile,
     tarfile.TarError,
     zstandard.ZstdError,
-    NotImplementedError,  # a zip method that Python lacks
+    NotImplementedError,  # what zipfile raises for a way of packing that Python lacks
     RuntimeError,  # a zip with a password
 )
 

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from numba import int64
 
 from corollary.kernels import compiled
-from corollary.kernels.drum.states import States, has_edge, new_states
+from corollary.kernels.drum.states import Example, States, has_edge, new_states
 from corollary.kernels.drum.walking import walk
 from corollary.kernels.paths import Links
 from corollary.kernels.rule_counts import inverse_of
@@ -47,10 +47,8 @@ def body_shares(
     for fact in range(len(starts)):
         start, answer = starts[fact], answers[fact]
         own = has_edge(links, no_edges, start, relation, answer)
-        walk(
-            links, no_edges, space, weights, steps, fact, start, answer, relation, backward, own, np.uint64(0), 1.0,
-            False,
-        )  # fmt: skip
+        example = Example(fact, start, answer, relation, backward, own, np.uint64(0), 1.0)
+        walk(links, no_edges, space, weights, steps, example)
         if space.seen[steps, answer] != fact:
             continue
         scale, score = np.zeros(components), 0.0
@@ -65,8 +63,7 @@ def body_shares(
         _measure(links, distance, answer, steps, space)
         first = size
         codes, shares, size, whole = _follow(
-            links, weights, distance, start, answer, relation, backward, own, scale / score, num_relations,
-            most_walks, codes, shares, size,
+            links, weights, distance, example, scale / score, num_relations, most_walks, codes, shares, size,
         )  # fmt: skip
         cut += not whole
         _forget(distance, space)
@@ -106,11 +103,7 @@ def _follow(
     links: Links,
     weights: Float[np.ndarray, "steps operators components"],
     distance: Int[np.ndarray, " entities"],
-    start: int,
-    answer: int,
-    relation: int,
-    backward: int,
-    own: bool,
+    example: Example,
     scale: Float[np.ndarray, " components"],
     num_relations: int,
     most_walks: int,
@@ -129,6 +122,7 @@ def _follow(
     code, power = np.zeros(steps + 1, np.int64), np.ones(steps + 1, np.int64)
     mass = np.ones((steps + 1, components))
     mass[0] = scale
+    start, answer = example.start, example.answer
     nodes[0], segments[0] = start, -1  # -1: stay first, then the segments
     depth, found = 0, 0
     while depth >= 0:
@@ -162,9 +156,9 @@ def _follow(
             if target < 0:
                 depth -= 1
                 continue
-            if own and (
-                (operator == relation and node == start and target == answer)
-                or (operator == backward and node == answer and target == start)
+            if example.own and (
+                (operator == example.forward and node == start and target == answer)
+                or (operator == example.backward and node == answer and target == start)
             ):
                 continue
         left = steps - depth - 1

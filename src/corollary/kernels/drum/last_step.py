@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt
 
 from corollary.kernels import compiled
-from corollary.kernels.drum.states import States, is_reached, kept, passed_over
+from corollary.kernels.drum.states import Example, States, dropout_scale, is_reached, passed_over
 from corollary.kernels.paths import Links
 from corollary.kernels.rule_counts import inverse_of
 
@@ -45,51 +45,43 @@ def end_at_answer(
     factors: Float[np.ndarray, "operators components"],
     ga: Float[np.ndarray, "operators components"],
     step: int,
-    start: int,
-    answer: int,
-    forward: int,
-    backward: int,
-    own: bool,
-    key: np.uint64,
-    keep: float,
-    drop: bool,
+    example: Example,
     normalise: bool,
     floor: float,
     num_relations: int,
 ) -> float:
     """The last step at the answer, the loss, and the gradient down to the state before the step."""
     components = factors.shape[1]
-    values, gradients, seen = space.values[step], space.gradients[step], space.seen[step]
-    example = seen[space.reached[step, 0]] if step else -1
+    values, gradients = space.values[step], space.gradients[step]
+    start, answer, own = example.start, example.answer, example.own
     stay = len(factors) - 1
     there, everywhere = np.zeros(components), np.zeros(components)
     for component in range(components):
         for at in range(space.sizes[step]):
             node = space.reached[step, at]
             everywhere[component] += values[node, component] * space.last[node, component]
-    here = is_reached(space, step, example, answer, start)
-    began = is_reached(space, step, example, start, start)
+    here = is_reached(space, step, example, answer)
+    began = is_reached(space, step, example, start)
     for component in range(components):
         if here:
             there[component] = values[answer, component] * factors[stay, component]
             if own:
-                everywhere[component] -= values[answer, component] * factors[backward, component]
+                everywhere[component] -= values[answer, component] * factors[example.backward, component]
         if began and own:
-            everywhere[component] -= values[start, component] * factors[forward, component]
+            everywhere[component] -= values[start, component] * factors[example.forward, component]
     for one in range(links.segments[answer], links.segments[answer + 1]):
         step_in = inverse_of(links.steps[one], num_relations)
         for edge in range(links.starts[one], links.starts[one + 1]):
             source = links.targets[edge]
-            if passed_over(links, removed, edge, source, step_in, start, answer, forward, backward, own):
+            if passed_over(links, removed, edge, source, step_in, example):
                 continue
-            if is_reached(space, step, example, source, start):
+            if is_reached(space, step, example, source):
                 for component in range(components):
                     there[component] += values[source, component] * factors[step_in, component]
     held = np.ones(components)
-    if drop:
-        threshold = np.uint64(keep * 18446744073709551615.0)
+    if example.keep < 1.0:
         for component in range(components):
-            held[component] = (1.0 / keep) if kept(key, step + 1, answer, component, threshold) else 0.0
+            held[component] = dropout_scale(example, step + 1, answer, component)
     score = 0.0
     for component in range(components):
         if not normalise:
@@ -115,18 +107,18 @@ def end_at_answer(
             gradients[answer, component] += by_there[component] * factors[stay, component]
             ga[stay, component] += by_there[component] * values[answer, component]
             if own:
-                gradients[answer, component] -= by_sum[component] * factors[backward, component]
-                ga[backward, component] -= by_sum[component] * values[answer, component]
+                gradients[answer, component] -= by_sum[component] * factors[example.backward, component]
+                ga[example.backward, component] -= by_sum[component] * values[answer, component]
         if began and own:
-            gradients[start, component] -= by_sum[component] * factors[forward, component]
-            ga[forward, component] -= by_sum[component] * values[start, component]
+            gradients[start, component] -= by_sum[component] * factors[example.forward, component]
+            ga[example.forward, component] -= by_sum[component] * values[start, component]
     for one in range(links.segments[answer], links.segments[answer + 1]):
         step_in = inverse_of(links.steps[one], num_relations)
         for edge in range(links.starts[one], links.starts[one + 1]):
             source = links.targets[edge]
-            if passed_over(links, removed, edge, source, step_in, start, answer, forward, backward, own):
+            if passed_over(links, removed, edge, source, step_in, example):
                 continue
-            if is_reached(space, step, example, source, start):
+            if is_reached(space, step, example, source):
                 for component in range(components):
                     gradients[source, component] += by_there[component] * factors[step_in, component]
                     ga[step_in, component] += by_there[component] * values[source, component]

@@ -6,7 +6,7 @@ from numba import prange
 
 from corollary.kernels import compiled
 from corollary.kernels.drum.last_step import end_at_answer, finish_last, prepare_last
-from corollary.kernels.drum.states import has_edge, new_states
+from corollary.kernels.drum.states import Example, has_edge, new_states
 from corollary.kernels.drum.walking import step_back, walk
 from corollary.kernels.paths import Links
 from corollary.kernels.rule_counts import inverse_of
@@ -53,23 +53,24 @@ def losses_and_gradients(
             forward = relations[query]
             backward = inverse_of(forward, num_relations)
             size_needed = 0
-            for example in range(bounds[query], bounds[query + 1]):
-                start, answer = starts[example], answers[example]
+            for number in range(bounds[query], bounds[query + 1]):
+                start, answer = starts[number], answers[number]
                 own = leave_out and has_edge(links, removed, start, forward, answer)
-                key = keys[example] if len(keys) else np.uint64(0)
-                walk(links, removed, space, weights, steps - 1, example, start, answer, forward, backward, own, key,
-                      keep, len(keys) > 0)  # fmt: skip
+                key = keys[number] if len(keys) else np.uint64(0)
+                example = Example(
+                    number, start, answer, forward, backward, own, key, keep if len(keys) else 1.0
+                )
+                walk(links, removed, space, weights, steps - 1, example)
                 size_needed = prepare_last(
                     links, counts, space, weights[steps - 1], query, steps - 1, size_needed
                 )
-                losses[example] = end_at_answer(
-                    links, removed, space, weights[steps - 1], ga[steps - 1], steps - 1, start, answer, forward,
-                    backward, own, key, keep, len(keys) > 0, normalise, floor, num_relations,
+                losses[number] = end_at_answer(
+                    links, removed, space, weights[steps - 1], ga[steps - 1], steps - 1, example, normalise, floor,
+                    num_relations,
                 )  # fmt: skip
-                if losses[example] < -np.log(floor):
+                if losses[number] < -np.log(floor):
                     for step in range(steps - 2, -1, -1):
-                        step_back(links, removed, space, weights[step], ga[step], step, start, answer, forward, backward,
-                              own, key, keep, len(keys) > 0)  # fmt: skip
+                        step_back(links, removed, space, weights[step], ga[step], step, example)
             finish_last(links, counts, space, ga[steps - 1], size_needed)
             for step in range(steps):
                 for operator in range(operators):
@@ -96,8 +97,8 @@ def scores(
         space = new_states(steps + 1, num_entities, components)
         for row in range(part, len(starts), parts):
             weights = attention[query_of[row]].astype(np.float64)
-            walk(links, no_edges, space, weights, steps, row, starts[row], -1, -1, -1, False, np.uint64(0), 1.0,
-                  False)  # fmt: skip
+            example = Example(row, starts[row], -1, -1, -1, False, np.uint64(0), 1.0)
+            walk(links, no_edges, space, weights, steps, example)
             for entity in range(num_entities):
                 out[row, entity] = 0.0
             for component in range(components):

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int, UInt
 
 from corollary.kernels import compiled
 from corollary.kernels.paths import Links
-from corollary.kernels.ranking import _STEP, _mixed
+from corollary.kernels.splitmix import GOLDEN, mixed
 
 
 class States(NamedTuple):
@@ -27,6 +27,24 @@ class States(NamedTuple):
     needed: Int[np.ndarray, " entities"]
 
 
+class Example(NamedTuple):
+    """What is asked in one walk: the answer of a start, and what the walk must not see of it."""
+
+    number: int
+    """Marks what it reaches; no other example in the same states may have it."""
+    start: int
+    answer: int
+    forward: int
+    """The directed relation from start to answer, and `backward` its inverse: walks pass over that edge, both ways,
+    where it is `own`."""
+    backward: int
+    own: bool
+    key: np.uint64
+    """Of dropout."""
+    keep: float
+    """Probability with which dropout keeps an entry of a state; 1: no dropout."""
+
+
 @compiled()
 def new_states(steps: int, entities: int, components: int) -> States:
     return States(
@@ -43,10 +61,12 @@ def new_states(steps: int, entities: int, components: int) -> States:
 
 
 @compiled()
-def kept(key: np.uint64, step: int, entity: int, component: int, threshold: np.uint64) -> bool:
-    """Whether dropout keeps this entry of a state: a function of the example's key and the place alone."""
+def dropout_scale(example: Example, step: int, entity: int, component: int) -> float:
+    """What dropout multiplies this entry of a state with: a function of the example's key and the place alone."""
+    threshold = np.uint64(example.keep * 18446744073709551615.0)
     place = np.uint64(entity) * np.uint64(64) + np.uint64(component)
-    return bool(_mixed(_mixed(key + np.uint64(step + 1) * _STEP) + place * _STEP) < threshold)
+    bits = mixed(mixed(example.key + np.uint64(step + 1) * GOLDEN) + place * GOLDEN)
+    return 1.0 / example.keep if bits < threshold else 0.0
 
 
 @compiled()
@@ -61,8 +81,9 @@ def has_edge(links: Links, removed: UInt[np.ndarray, " edges"], start: int, step
 
 
 @compiled()
-def is_reached(space: States, step: int, example: int, node: int, start: int) -> bool:
-    return node == start if step == 0 else space.seen[step, node] == example
+def is_reached(space: States, step: int, example: Example, node: int) -> bool:
+    """Whether a state of this example has anything at a node."""
+    return node == example.start if step == 0 else space.seen[step, node] == example.number
 
 
 @compiled()
@@ -72,18 +93,15 @@ def passed_over(
     edge: int,
     source: int,
     step_in: int,
-    start: int,
-    answer: int,
-    forward: int,
-    backward: int,
-    own: bool,
+    example: Example,
 ) -> bool:
     """Whether the edge from `source` into the answer is left out. `edge` is the same edge the other way round; both
     ways are removed together."""
     if len(removed) and removed[edge]:
         return True
-    if not own:
+    if not example.own:
         return False
-    return (source == start and step_in == forward) or (
-        start == answer and source == answer and step_in == backward
+    is_loop = example.start == example.answer
+    return (source == example.start and step_in == example.forward) or (
+        is_loop and source == example.answer and step_in == example.backward
     )

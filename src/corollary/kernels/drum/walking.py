@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float, UInt
 
 from corollary.kernels import compiled
-from corollary.kernels.drum.states import States, kept
+from corollary.kernels.drum.states import Example, States, dropout_scale
 from corollary.kernels.paths import Links
 
 
@@ -15,19 +15,11 @@ def walk(
     space: States,
     weights: Float[np.ndarray, "steps operators components"],
     steps: int,
-    example: int,
-    start: int,
-    answer: int,
-    forward: int,
-    backward: int,
-    own: bool,
-    key: np.uint64,
-    keep: float,
-    drop: bool,
+    example: Example,
 ) -> None:
     """States 0 to `steps`, each with the list of entities it reaches."""
     components = weights.shape[2]
-    threshold = np.uint64(keep * 18446744073709551615.0)
+    number, start, answer = example.number, example.start, example.answer
     space.reached[0, 0], space.sizes[0] = start, 1
     for component in range(components):
         space.values[0, start, component] = 1.0
@@ -39,14 +31,14 @@ def walk(
         for at in range(space.sizes[step - 1]):
             node = space.reached[step - 1, at]
             mass = given[node]
-            if seen[node] != example:
-                seen[node], listed[size] = example, node
+            if seen[node] != number:
+                seen[node], listed[size] = number, node
                 size += 1
                 made[node] = 0.0
             for component in range(components):
                 made[node, component] += mass[component] * stay[component]
-            own_step = forward if own and node == start else -1
-            own_back = backward if own and node == answer else -1
+            own_step = example.forward if example.own and node == start else -1
+            own_back = example.backward if example.own and node == answer else -1
             for one in range(links.segments[node], links.segments[node + 1]):
                 factor = factors[links.steps[one]]
                 if not factor.any():
@@ -57,19 +49,18 @@ def walk(
                     target = links.targets[edge]
                     if target == skip_to or target == skip_from or (len(removed) and removed[edge]):
                         continue
-                    if seen[target] != example:
-                        seen[target], listed[size] = example, target
+                    if seen[target] != number:
+                        seen[target], listed[size] = number, target
                         size += 1
                         made[target] = 0.0
                     for component in range(components):
                         made[target, component] += mass[component] * factor[component]
         space.sizes[step] = size
-        if drop:
+        if example.keep < 1.0:
             for at in range(size):
                 node = listed[at]
                 for component in range(components):
-                    held = kept(key, step, node, component, threshold)
-                    made[node, component] *= (1.0 / keep) if held else 0.0
+                    made[node, component] *= dropout_scale(example, step, node, component)
 
 
 @compiled()
@@ -80,26 +71,17 @@ def step_back(
     factors: Float[np.ndarray, "operators components"],
     ga: Float[np.ndarray, "operators components"],
     step: int,
-    start: int,
-    answer: int,
-    forward: int,
-    backward: int,
-    own: bool,
-    key: np.uint64,
-    keep: float,
-    drop: bool,
+    example: Example,
 ) -> None:
     """From the gradient of state `step + 1` to that of state `step`, and of the attention between them."""
     components = factors.shape[1]
     values, gradients, later = space.values[step], space.gradients[step], space.gradients[step + 1]
-    stay = len(factors) - 1
-    if drop:
-        threshold = np.uint64(keep * 18446744073709551615.0)
+    stay, start, answer = len(factors) - 1, example.start, example.answer
+    if example.keep < 1.0:
         for at in range(space.sizes[step + 1]):
             node = space.reached[step + 1, at]
             for component in range(components):
-                held = kept(key, step + 1, node, component, threshold)
-                later[node, component] *= (1.0 / keep) if held else 0.0
+                later[node, component] *= dropout_scale(example, step + 1, node, component)
     total, factor_gradient = np.empty(components), np.empty(components)
     for at in range(space.sizes[step]):
         node = space.reached[step, at]
@@ -107,8 +89,8 @@ def step_back(
         for component in range(components):
             total[component] = later[node, component] * factors[stay, component]
             ga[stay, component] += mass[component] * later[node, component]
-        own_step = forward if own and node == start else -1
-        own_back = backward if own and node == answer else -1
+        own_step = example.forward if example.own and node == start else -1
+        own_back = example.backward if example.own and node == answer else -1
         for one in range(links.segments[node], links.segments[node + 1]):
             operator = links.steps[one]
             if not factors[operator].any():

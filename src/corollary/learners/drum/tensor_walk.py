@@ -18,14 +18,12 @@ from torch import Tensor
 
 from corollary.budget import MIB
 from corollary.kernels.paths import Links
+from corollary.kernels.splitmix import FIRST, GOLDEN, SECOND
 
 CHUNK_BYTES = 64 * MIB
 """Of one product of a chunk's edges with all examples."""
 
-_STEP, _FIRST, _SECOND = (
-    np.uint64(value).astype(np.int64).item()
-    for value in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
-)
+_STEP, _FIRST, _SECOND = (value.astype(np.int64).item() for value in (GOLDEN, FIRST, SECOND))
 
 
 @dataclass(frozen=True)
@@ -202,7 +200,7 @@ def scores(
 def kept(
     keys: Int[Tensor, " examples"], step: int, entities: Int[Tensor, "*where"], components: int, keep: float
 ) -> Bool[Tensor, "*all components"]:
-    """Which entries of a state dropout keeps, as `kernels.drum.states.kept` decides.
+    """Which entries of a state dropout keeps, as `kernels.drum.states.dropout_scale` decides.
 
     Unsigned numbers are told apart in int64 by turning their highest bit.
     """

@@ -13,7 +13,7 @@ from corollary.evaluation.reconstruction import Space, reconstruct, sample_rows
 from corollary.evaluation.taxonomy_metrics import Euclidean, Hyperbolic, Metric, TreeMetric
 from corollary.geometry.placement import depth_start, place
 from corollary.graph.taxonomy import Taxonomy
-from corollary.kernels.euclidean import euclidean_pass
+from corollary.kernels.taxonomy.euclidean import euclidean_pass
 from corollary.learners.poincare import TaxonomyNegatives
 from corollary.messages import Say, silent
 from corollary.randomness import generator, philox

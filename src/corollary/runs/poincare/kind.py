@@ -34,7 +34,8 @@ from corollary.evaluation.withholding import (
 from corollary.graph.folder import Graph
 from corollary.graph.importing import ImportConfig
 from corollary.graph.taxonomy import Taxonomy
-from corollary.kernels import hyperbolic, on_disk
+from corollary.kernels import on_disk
+from corollary.kernels.taxonomy.rows import new_table
 from corollary.learners.planning import COMPILING_BYTES
 from corollary.learners.poincare import Poincare, PoincareConfig
 from corollary.messages import Say, silent
@@ -311,4 +312,4 @@ class Validation:
 
 
 def _columns(dim: int) -> int:
-    return hyperbolic.new_table(0, dim).shape[1]
+    return new_table(0, dim).shape[1]

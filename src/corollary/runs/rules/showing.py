@@ -55,12 +55,14 @@ def show_rules(
     rules = load_rules(run.path)
     wanted = relation_ids(run.graph, targets, "targets")
     keep = rules.support >= least_support
-    keep &= np.nan_to_num(rules.confidence("laplace")) >= least_confidence
+    if least_confidence > 0:  # else rules that nobody has counted are shown too
+        keep &= rules.confidence("laplace") >= least_confidence
     if wanted is not None:
         keep &= np.isin(rules.relations, wanted)
     rules = rules.take(keep)
-    values = np.nan_to_num(figures_of(rules)[sort].astype(float), nan=-1.0)
-    rules = rules.take(np.lexsort((np.arange(len(rules)), -values))[:limit])
+    values = figures_of(rules)[sort].astype(float)
+    best_first = np.argsort(-values, kind="stable")  # unknown ones, NaN, come last
+    rules = rules.take(best_first[:limit])
     names = names_of(run.graph)
     return ShownRules(run.folder.name, rules, [text_of(clause_of(rule, names)) for rule in rules])
 

@@ -1,4 +1,4 @@
-"""The Euclidean control: the same pairs, negatives and softmax as `hyperbolic`, with straight distances."""
+"""The Euclidean control: the same pairs, negatives and softmax as `softmax`, with straight distances."""
 
 import math
 
@@ -7,7 +7,8 @@ from jaxtyping import Float, Int
 from numba import prange
 
 from corollary.kernels import compiled
-from corollary.kernels.taxonomy_draws import SPARE, Tree, Weights, negatives, pair_at, permuted, word
+from corollary.kernels.taxonomy.negatives import Weights, drawn_pair, lists_for
+from corollary.kernels.taxonomy.tree import Tree
 
 _SMALLEST = 1e-12
 
@@ -47,7 +48,6 @@ def euclidean_pass(
 ) -> float:
     """Learn from the pairs at the places `first` to `last` of one epoch's order; the sum of losses in nats."""
     losses = np.zeros(threads)
-    count = tree.pair_offsets[-1] + len(tree.extra_pairs)
     for thread in prange(threads):
         begin = first + (last - first) * thread // threads
         end = first + (last - first) * (thread + 1) // threads
@@ -55,17 +55,10 @@ def euclidean_pass(
         others = np.empty(quotas.sum() + 1, np.int64)
         apart, likely = np.empty(len(others)), np.empty(len(others))
         total, part = np.empty(dim), np.empty(dim)
-        scratch = np.empty((3, len(tree.level_offsets) + SPARE), np.int64)
+        scratch = lists_for(tree)
         loss = 0.0
         for place in range(begin, end):
-            row, positive = pair_at(tree, permuted(place, count, key))
-            needed = tree.pair_offsets[row + 1] - tree.pair_offsets[row] + SPARE
-            if needed > scratch.shape[1]:
-                scratch = np.empty((3, needed), np.int64)
-            others[0] = positive
-            drawn = negatives(
-                tree, weights, quotas, row, word(key, place), others[1:], scratch[0], scratch[1], scratch[2]
-            )
+            row, drawn, scratch = drawn_pair(tree, weights, quotas, place, key, others, scratch)
             if drawn == 0:
                 continue
             nearest, mass = math.inf, 0.0

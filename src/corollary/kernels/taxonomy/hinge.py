@@ -3,7 +3,7 @@
 max(0, d(ancestor, descendant) - d(ancestor, negative) + margin), mean over the negatives, times sqrt(gap + 1) over
 its mean in the epoch, where the gap is the difference of depths; plus a weight times the mean squared difference
 between the radius and a target radius over the rows of the pair. Only those rows move, so the weight means the same at
-every size of taxonomy. Rows, state and steps are those of `hyperbolic`.
+every size of taxonomy. Rows, state and steps are those of `rows`.
 """
 
 import math
@@ -13,21 +13,23 @@ from jaxtyping import Float, Int
 from numba import prange
 
 from corollary.kernels import compiled
-from corollary.kernels.hyperbolic import (
-    _SMALLEST_SINH,
+from corollary.kernels.splitmix import word
+from corollary.kernels.taxonomy.levels import level_negatives
+from corollary.kernels.taxonomy.rows import (
     GROWN,
     INVERSE,
     LOSS,
     NUM_TALLIES,
     PAIRS,
     SHRUNK,
+    SMALLEST_SINH,
     WITHOUT_NEGATIVES,
-    _bend,
-    _beyond_one,
-    _move,
-    _radial,
+    bend_of,
+    beyond_one,
+    move,
+    radial_of,
 )
-from corollary.kernels.taxonomy_draws import Tree, level_negatives, pair_at, permuted, word
+from corollary.kernels.taxonomy.tree import Tree, pair_at, pair_in_order
 
 
 @compiled()
@@ -39,8 +41,8 @@ def _apart(
     own: Float[np.ndarray, " width"],
 ) -> tuple[float, float]:
     """cosh of a distance less one, and 1 - cos of the angle; `own` is the first row's direction."""
-    bend = _bend(own, table, other, width)
-    beyond = _beyond_one(
+    bend = bend_of(own, table, other, width)
+    beyond = beyond_one(
         table[row, width + GROWN],
         table[row, width + SHRUNK],
         table[other, width + GROWN],
@@ -71,8 +73,8 @@ def _add(
         table[other, width + INVERSE],
     )
     cosine = 1.0 - bend
-    radials[at_row] += scale * _radial(grown, shrunk, thick, thin, bend) * (here > 0.0)
-    radials[at_other] += scale * _radial(thick, thin, grown, shrunk, bend) * (there > 0.0)
+    radials[at_row] += scale * radial_of(grown, shrunk, thick, thin, bend) * (here > 0.0)
+    radials[at_other] += scale * radial_of(thick, thin, grown, shrunk, bend) * (there > 0.0)
     pull_row, pull_other = -0.5 * scale * (thick - thin), -0.5 * scale * (grown - shrunk)
     for axis in range(width):
         mine, theirs = here * table[row, axis], there * table[other, axis]
@@ -118,10 +120,10 @@ def _pair(
         if not violation <= 0.0:
             active += 1
             loss += share * violation
-            scale = -share / max(far_sinh, _SMALLEST_SINH)
+            scale = -share / max(far_sinh, SMALLEST_SINH)
             _add(table, width, row, rows[at], scale, far_bend, radials, across, anchor, at)
     if active > 0:
-        scale = share * active / max(sinh, _SMALLEST_SINH)
+        scale = share * active / max(sinh, SMALLEST_SINH)
         _add(table, width, row, rows[1 - anchor], scale, bend, radials, across, anchor, 1 - anchor)
     if regular > 0.0:
         for at in range(count + 2):
@@ -131,7 +133,7 @@ def _pair(
             radials[at] += 2.0 * regular * error / (count + 2) * (inverse > 0.0)
     tally[LOSS] += loss
     for at in range(count + 2):
-        _move(table, rows[at], width, radials[at], across[at], rate, adagrad, largest, tally)
+        move(table, rows[at], width, radials[at], across[at], rate, adagrad, largest, tally)
 
 
 @compiled(parallel=True)
@@ -154,7 +156,7 @@ def hinge_pass(
     largest: float,
     threads: int,
 ) -> Float[np.ndarray, "threads tallies"]:
-    """Learn from the pairs at the places `first` to `last` of one epoch's order; see `hyperbolic.softmax_pass`.
+    """Learn from the pairs at the places `first` to `last` of one epoch's order; see `softmax.softmax_pass`.
 
     Args:
         descendant_offsets, descendants: of `Taxonomy.descendants`.
@@ -167,7 +169,6 @@ def hinge_pass(
     Memory: 16 bytes a node and thread.
     """
     tallies = np.zeros((threads, NUM_TALLIES))
-    count = tree.pair_offsets[-1] + len(tree.extra_pairs)
     for thread in prange(threads):
         begin = first + (last - first) * thread // threads
         end = first + (last - first) * (thread + 1) // threads
@@ -178,7 +179,7 @@ def hinge_pass(
         own = np.empty(width)
         scratch = np.empty((2, len(tree.parent) + 2), np.int64)
         for place in range(begin, end):
-            row, ancestor = pair_at(tree, permuted(place, count, key))
+            row, ancestor = pair_in_order(tree, place, key)
             rows[0], rows[1] = row, ancestor
             drawn, corrupted = level_negatives(
                 tree, descendant_offsets, descendants, ancestor, row, word(key, place), rows[2:], scratch[0], scratch[1]

@@ -167,7 +167,7 @@ def find_cycle(
 
 @compiled()
 def alias_table(weights: Int[np.ndarray, " nodes"]) -> UInt[np.ndarray, " nodes"]:
-    """Walker's table of whole-number weights by Vose's method, as `taxonomy_draws.Weights` has it.
+    """Walker's table of whole-number weights by Vose's method, as `negatives.Weights` has it.
 
     Shares are rounded to 2**-32 of a row.
     """

@@ -3,7 +3,7 @@ tests/reference/hyperbolic.py.
 
 A row holds x with |x| < 1. The Riemannian gradient is ((1 - |x|^2) / 2)^2 times the Euclidean one, the step is added to x,
 and a point that leaves the ball of the largest radius is put back on its edge, which is counted. Loss and negatives are
-those of `hyperbolic.softmax_pass`.
+those of `softmax.softmax_pass`.
 """
 
 import math
@@ -13,19 +13,19 @@ from jaxtyping import Float, Int
 from numba import prange
 
 from corollary.kernels import compiled
-from corollary.kernels.hyperbolic import (
+from corollary.kernels.taxonomy.negatives import Weights, drawn_pair, lists_for
+from corollary.kernels.taxonomy.rows import (
     CUT_RADII,
     CUT_STEPS,
+    LONGEST_STEP,
     LOSS,
     NOT_FINITE,
     NUM_TALLIES,
     PAIRS,
+    SMALLEST_SINH,
     WITHOUT_NEGATIVES,
 )
-from corollary.kernels.taxonomy_draws import SPARE, Tree, Weights, negatives, pair_at, permuted, word
-
-_LONGEST_STEP = 1.0
-_SMALLEST_SINH = 1e-12
+from corollary.kernels.taxonomy.tree import Tree
 
 
 @compiled()
@@ -55,8 +55,8 @@ def _descend(
     if not length < np.inf:
         tally[NOT_FINITE] += 1
         return
-    if length > _LONGEST_STEP:
-        rate *= _LONGEST_STEP / length
+    if length > LONGEST_STEP:
+        rate *= LONGEST_STEP / length
         tally[CUT_STEPS] += 1
     for axis in range(dim):
         table[row, axis] -= rate * half * half * gradient[axis]
@@ -90,7 +90,6 @@ def ball_pass(
         The tallies of `softmax_pass`.
     """
     tallies = np.zeros((threads, NUM_TALLIES))
-    count = tree.pair_offsets[-1] + len(tree.extra_pairs)
     edge = math.tanh(0.5 * largest)
     for thread in prange(threads):
         begin = first + (last - first) * thread // threads
@@ -100,16 +99,9 @@ def ball_pass(
         others = np.empty(quotas.sum() + 1, np.int64)
         likely = np.empty(quotas.sum() + 1)
         total, part = np.empty(dim), np.empty(dim)
-        scratch = np.empty((3, len(tree.level_offsets) + SPARE), np.int64)
+        scratch = lists_for(tree)
         for place in range(begin, end):
-            row, positive = pair_at(tree, permuted(place, count, key))
-            needed = tree.pair_offsets[row + 1] - tree.pair_offsets[row] + SPARE
-            if needed > scratch.shape[1]:
-                scratch = np.empty((3, needed), np.int64)
-            others[0] = positive
-            drawn = negatives(
-                tree, weights, quotas, row, word(key, place), others[1:], scratch[0], scratch[1], scratch[2]
-            )
+            row, drawn, scratch = drawn_pair(tree, weights, quotas, place, key, others, scratch)
             tally[PAIRS] += 1
             if drawn == 0:
                 tally[WITHOUT_NEGATIVES] += 1
@@ -124,7 +116,7 @@ def ball_pass(
                 total[axis] = 0.0
             for at in range(drawn + 1):
                 slope = (1.0 if at == 0 else 0.0) - likely[at] / mass
-                sinh = max(0.5 * (1.0 / likely[at] - likely[at]), _SMALLEST_SINH)
+                sinh = max(0.5 * (1.0 / likely[at] - likely[at]), SMALLEST_SINH)
                 _slopes(table, row, others[at], inner, slope / sinh, total, part)
                 _descend(table, others[at], part, rate, edge, tally)
             _descend(table, row, total, rate, edge, tally)

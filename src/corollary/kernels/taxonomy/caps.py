@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from corollary.kernels import compiled
-from corollary.kernels.taxonomy_draws import Tree, word
+from corollary.kernels.splitmix import word
+from corollary.kernels.taxonomy.tree import Tree
 
 _LATEST = 400  # siblings that a new one is kept away from; all of them for most parents
 _NEAR_BEST = 0.9
