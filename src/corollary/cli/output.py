@@ -37,7 +37,7 @@ def print_json(value: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str | None = None) -> None:
-    """A table; numbers to the right, four digits after the point."""
+    """A table; numbers to the right, four digits after the point, nothing where a value is unknown (None, NaN)."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for number, column in enumerate(columns):
         numeric = bool(rows) and all(
@@ -50,7 +50,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title:
 
 
 def _cell(value: Any) -> str:
-    if value is None:
+    if value is None or value != value:  # NaN: unknown
         return ""
     if isinstance(value, float):
         return f"{value:.4f}"
