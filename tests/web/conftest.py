@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +10,17 @@ import httpx
 import numpy as np
 import pytest
 
+from corollary.errors import InputError
 from corollary.evaluation.embedding_health import examine
 from corollary.graph.folder import Graph
 from corollary.messages import Say
-from corollary.records.explanation import Explanation
+from corollary.records.explanation import Explanation, Rescored
+from corollary.records.rule_sheet import RuleSheet, Which
 from corollary.web.app import create_app
 from corollary.web.search import SearchIndex
 from corollary.web.site import Answered, Asked, Cancelled, Question, Shown, Site
 from tests.reports.fake_run import write_run
-from tests.web.hostile import LABELS, explained, hostile_graph
+from tests.web.hostile import LABELS, explained, hostile_graph, rule_sheet
 
 
 class Models:
@@ -40,6 +42,16 @@ class Models:
     def near(self, entity: int, count: int) -> list[tuple[int, float]]:
         """The next ones in the order of ids."""
         return [((entity + one) % len(LABELS), 1 / one) for one in range(1, count + 1)]
+
+    def what_if(self, asked: Asked, facts: Mapping[int, tuple[int, int, int]]) -> list[Rescored]:
+        """A rank that falls by one for each fact."""
+        return [Rescored(removed=list(facts), run="two", rank_before=1.0, rank=1.0 + len(facts))]
+
+    def rule(self, run: str, formula: str, which: Which, offset: int, limit: int) -> RuleSheet:
+        """A rule that gives every entity to itself, some of them facts."""
+        if formula == "nonsense":
+            raise InputError("'nonsense' is no rule")
+        return rule_sheet(self.graph, run, formula, which, offset, limit)
 
     def health(self, run: str) -> dict[str, Any]:
         """A made-up verdict on random numbers, with a type that is markup."""
@@ -134,7 +146,17 @@ def _site(
 ) -> Site:
     index = SearchIndex.of(graph, tmp_path_factory.getbasetemp() / "index-of-sites")
     return Site(
-        graph, runs, "i" * 64, models.predict, models.explain, index, models.near, models.health, models.disk
+        graph,
+        runs,
+        "i" * 64,
+        models.predict,
+        models.explain,
+        index,
+        models.what_if,
+        models.rule,
+        models.near,
+        models.health,
+        models.disk,
     )
 
 

@@ -33,6 +33,7 @@ from corollary.records.explanation import (
     Trust,
     wilson,
 )
+from corollary.records.rule_sheet import NamedFact, RulePair, RuleSheet, Which
 
 SCRIPT = "<script>alert(1)</script>"
 CLOSING = "</script></style></title><img src=x onerror=alert(1)>"
@@ -94,7 +95,7 @@ def explained(
     ]
     worth = Calibrated(ranks="4-10", right=wilson(9, 60), probability=0.12, pooled=True)
     rule = RuleReason(
-        id="rules:1", sentence=f"if X {RELATIONS[1]} A and A is like Y, then X treats Y", formula="treats(X, Y) <- ...",
+        id="two:1", sentence=f"if X {RELATIONS[1]} A and A is like Y, then X treats Y", formula="treats(X, Y) <- ...",
         weight=0.3, train=wilson(34, 41), held_out=wilson(5, 8), total_groundings=7,
         groundings=[Binding(facts=[1, 6], entities=[between[0]]), Binding(facts=[2, 7], entities=[between[1]])],
         like=None,
@@ -126,7 +127,7 @@ def explained(
         facts=facts,
         entities={one: name(one) for one in {first, last, *between}},
         relations={number: Name(id=number, label=one, name=one) for number, one in enumerate(RELATIONS)},
-        rules=RuleReasons(total=11, shown=[rule, rule.model_copy(update={"id": "rules:2", "like": "rules:1"})]),
+        rules=RuleReasons(total=11, shown=[rule, rule.model_copy(update={"id": "two:2", "like": "two:1"})]),
         influence=InfluenceReasons(
             run="one", method="tracin, exact", checkpoints=["epoch-0005"], candidates=44, of=50, share_for=0.8,
             share_against=0.2,
@@ -169,4 +170,20 @@ def bare(graph: Graph) -> Explanation:
             "trust": [], "facts": [], "rules": gone, "influence": gone, "paths": gone, "hierarchy": gone,
             "neighbours": gone, "agreement": gone, "what_if": gone,
         }
+    )  # fmt: skip
+
+
+def rule_sheet(graph: Graph, run: str, formula: str, which: Which, offset: int, limit: int) -> RuleSheet:
+    """Every entity with the next, by a fact whose names try everything."""
+    count = graph.num_entities
+    relation = Name(id=1, label=RELATIONS[1], name=RELATIONS[1])
+    pairs = []
+    for one in range(count)[offset : offset + limit]:
+        head, tail = (Name(id=e, label=LABELS[e], name=LABELS[e]) for e in (one, (one + 1) % count))
+        way = [NamedFact(head=head, relation=relation, tail=tail)]
+        pairs.append(RulePair(head=head, tail=tail, split="train" if one % 2 else None, ways=[way]))
+    return RuleSheet(
+        run=run, formula=formula, sentence=f"if {SCRIPT}", relation=relation, train=wilson(3, 9), pca=wilson(3, 5),
+        head_coverage=0.5, held_out=wilson(1, 6), weight=None, which=which, offset=offset, pairs=pairs,
+        more=offset + limit < count,
     )  # fmt: skip

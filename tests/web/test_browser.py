@@ -153,6 +153,14 @@ def test_the_embedded_graph_from_a_search_to_a_rule_and_its_facts(countries_page
     page.go_back()
     page.go_forward()
     assert "#fact-" in page.url
+    page.get_by_text("Take facts of your choice away").click()
+    page.locator("input[name=fact]").first.check()
+    page.get_by_role("button", name="Score again").click()
+    assert page.get_by_role("row", name="rules").is_visible()
+    page.get_by_role("link", name="back to all reasons").click()
+    page.get_by_role("link", name="all its pairs").first.click()
+    page.get_by_role("link", name="where it fails").click()
+    page.wait_for_url("**/rule?**which=fails")
 
 
 @pytest.mark.parametrize("path", ["/nowhere", "/entity?id=nobody", "/predict?head=nobody&relation=treats"])
@@ -170,6 +178,8 @@ PAGES = {
     "entity": "/entity?" + urlencode({"id": LABELS[14]}),
     "answers": "/predict?" + urlencode({"head": LABELS[12], "relation": "treats"}),
     "prediction": prediction(LABELS[12], LABELS[13]),
+    "what if": prediction(LABELS[12], LABELS[13]).replace("/prediction", "/what-if") + "&fact=1",
+    "rule": "/rule?run=two&rule=r",
     "model": "/model?run=one",
     "embeddings": "/model/embeddings?run=one",
     "compare": "/compare?left=one&right=two",

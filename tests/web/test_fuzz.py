@@ -31,17 +31,31 @@ NAMES = [
     "left",
     "right",
     "as",
+    "fact",
+    "rule",
+    "which",
 ]
 VALUES = st.dictionaries(st.sampled_from(NAMES), TEXT, max_size=7)
-PAGES = ["/", "/search", "/entity", "/predict", "/prediction", "/model", "/compare", "/prediction/report"]
+PAGES = [
+    "/",
+    "/search",
+    "/entity",
+    "/predict",
+    "/prediction",
+    "/model",
+    "/compare",
+    "/prediction/report",
+    "/what-if",
+    "/rule",
+]
 DATA = [
     f"/{name}{ending}"
-    for name in ("index", "search", "entity", "predict", "prediction", "model", "compare")
+    for name in ("index", "search", "entity", "predict", "prediction", "model", "compare", "what-if", "rule")
     for ending in (".json", ".csv")
 ]
 LIKELY = {
     "q": "a", "id": LABELS[0], "head": LABELS[0], "relation": "treats", "tail": LABELS[1], "run": "one", "left": "one",
-    "right": "two",
+    "right": "two", "fact": "1", "rule": "r(X, Y) <- p(X, Y)",
 }  # fmt: skip
 HEADERS = st.dictionaries(
     st.sampled_from(

@@ -34,6 +34,9 @@ PAGES = [
     address("/predict", relation=RELATIONS[1], tail=LONG, new=1, k=10, run="one"),
     address("/prediction", **TRIPLE),
     address("/prediction", **TRIPLE, side="head", runs="one"),
+    address("/what-if", **TRIPLE, fact=1),
+    address("/rule", run="two", rule=SCRIPT),
+    address("/rule", run="two", rule="r(X, Y) <- p(X, Y)", which="fails", offset=5),
     address("/model", run="one"),
     address("/model/embeddings", run="one"),
     address("/model/embeddings", run="tree"),
@@ -317,3 +320,31 @@ def test_methods_that_are_not_there_are_told(client):
     response = client.delete("/search.json")
     assert response.status_code == 405
     assert response.headers["allow"] == "GET"
+
+
+def test_ticked_facts_are_taken_away(client):
+    """The page of a prediction offers every training fact; what is ticked is left out, nothing ticked is refused."""
+    page = Page(client.get(address("/prediction", **TRIPLE)).text)
+    ticks = [one.get("value") for one in page.all("input") if one.get("name") == "fact"]
+    assert ticks
+    found = client.get(
+        address("/what-if.json", **TRIPLE) + "".join(f"&fact={number}" for number in ticks)
+    ).json()
+    assert found["ranks"] == [
+        {"tie": "measured", "removed": [int(one) for one in ticks], "run": "two", "rank_before": 1.0, "rank": 1.0 + len(ticks)}
+    ]  # fmt: skip
+    assert client.get(address("/what-if", **TRIPLE)).status_code == 400
+    refused = client.get(address("/what-if", **TRIPLE, fact=999))
+    assert refused.status_code == 400
+    assert "fact 999" in refused.text
+
+
+def test_a_rule_goes_on_behind_the_pairs_shown(reader):
+    """Each page of pairs links the next; the table and the data hold the same."""
+    first = reader.get(address("/rule.json", run="two", rule="r(X, Y) <- p(X, Y)", limit=5)).json()
+    assert (len(first["pairs"]), first["more"]) == (5, True)
+    rows = list(csv.reader(io.StringIO(reader.get(address("/rule.csv", run="two", rule="r", limit=5)).text)))
+    assert rows[0] == ["head", "relation", "tail", "split"]
+    assert len(rows) == 6
+    assert reader.get(address("/rule", run="two", rule="nonsense")).status_code == 400
+    assert reader.get(address("/rule", run="nobody", rule="r")).status_code == 404

@@ -27,6 +27,12 @@ def explain(
     ensemble: Annotated[
         Literal["reciprocal-rank", "calibrated"], typer.Option(help="How several runs become one ranking.")
     ] = "reciprocal-rank",
+    without: Annotated[
+        str,
+        typer.Option(
+            metavar="NUMBERS", help="Score again without these facts of the explanation, such as 1,5."
+        ),
+    ] = "",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write to this .json, .html or .txt file instead.")
     ] = None,
@@ -53,7 +59,12 @@ def explain(
         raise ConfigError("--influence index and --index FOLDER go together")
     *folders, head, relation, tail = given
     runs = [Run.open(folder, graph=graph, memory_limit=memory_limit) for folder in folders]
-    config = ExplainConfig(side=side, influence=influence, rules=rules, paths=paths, ensemble=ensemble)
+    config = ExplainConfig.build(
+        {
+            "side": side, "influence": influence, "rules": rules, "paths": paths, "ensemble": ensemble,
+            "without": [number.strip() for number in without.split(",") if number.strip()],
+        }
+    )  # fmt: skip
     explainer = Explainer(runs, config, index=index, memory_limit=memory_limit)
     found = explainer.explain(head, relation, tail, say=say)
     if output is not None:

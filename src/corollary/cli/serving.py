@@ -11,11 +11,13 @@ from typing import Any, Literal, TypeVar
 
 from corollary.errors import ConfigError
 from corollary.messages import Say
-from corollary.records.explanation import Explanation
+from corollary.records.explanation import Explanation, Rescored
+from corollary.records.rule_sheet import RuleSheet, Which
 from corollary.records.run_folder import RunFolder
 from corollary.runs.embeddings import embedding_health, embeds, nearest
 from corollary.runs.explaining.explain import Cancelled as Stopped
 from corollary.runs.explaining.explain import ExplainConfig, Explainer
+from corollary.runs.explaining.rule_sheet import rule_sheet
 from corollary.runs.kinds import RankingKind
 from corollary.runs.poincare.asking import draw
 from corollary.runs.poincare.kind import Embedded
@@ -69,7 +71,7 @@ class Models:
         self._config = ExplainConfig(influence="near" if index is None else "index")
         self._whole = Explainer(self._explained, self._config, index=index, memory_limit=memory_limit)
         self._explainers: dict[tuple[str, ...], Explainer] = {tuple(names): self._whole}
-        self._lock = threading.Lock()
+        self._lock, self._choosing = threading.Lock(), threading.Lock()
         self._made: dict[tuple[str, str], Any] = {}
 
     @property
@@ -97,6 +99,18 @@ class Models:
             )
         except Stopped as stopped:
             raise Cancelled(str(stopped)) from None
+
+    def what_if(self, asked: Asked, facts: Mapping[int, tuple[int, int, int]]) -> list[Rescored]:
+        """The prediction without some facts, by every run that can score again."""
+        with self._lock:
+            return self._explainer(asked.runs).without(
+                asked.head, asked.relation, asked.tail, facts, side=asked.side
+            )
+
+    def rule(self, run: str, formula: str, which: Which, offset: int, limit: int) -> RuleSheet:
+        """One rule of a run, with some of its pairs."""
+        chosen = next(one for one in self._asked if one.folder.name == run)
+        return rule_sheet(chosen, formula, which=which, offset=offset, limit=limit)
 
     def health(self, run: str) -> Mapping[str, Any]:
         """How the embeddings of a run stand, by type. Memory: the table four times, in float64."""
@@ -153,6 +167,8 @@ class Models:
             self.predict,
             self.explain,
             index,
+            self.what_if,
+            self.rule,
             ask,
             self.health,
             self.disk,
@@ -169,13 +185,14 @@ class Models:
         return tuple(found)
 
     def _explainer(self, names: tuple[str, ...]) -> Explainer:
-        if names not in self._explainers:
-            runs = [run for run in self._explained if run.folder.name in names]
-            found = Explainer(runs, self._config, index=self._index, memory_limit=self._memory_limit)
-            while len(self._explainers) >= _KEPT:
-                self._explainers.pop(next(name for name in self._explainers if name != names))
-            self._explainers[names] = found
-        return self._explainers[names]
+        with self._choosing:
+            if names not in self._explainers:
+                runs = [run for run in self._explained if run.folder.name in names]
+                found = Explainer(runs, self._config, index=self._index, memory_limit=self._memory_limit)
+                while len(self._explainers) >= _KEPT:
+                    self._explainers.pop(next(name for name in self._explainers if name != names))
+                self._explainers[names] = found
+            return self._explainers[names]
 
     def _identity(self) -> str:
         """Changes with graph, runs, their weights, options and version."""

@@ -56,6 +56,8 @@ def as_html(found: Explanation) -> str:
             x=found,
             view=view(found),
             entity_url=None,
+            rule_url=None,
+            asked_as=None,
             style=Markup(style),
             script=Markup(script),
             policy=f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "

@@ -147,6 +147,16 @@ class Rules:
         """Each rule once, the first of equals; the order stays."""
         return self.take(np.sort(np.unique(self.keys(), axis=0, return_index=True)[1]))
 
+    def find(self, rule: Rule) -> int:
+        """Row of a rule, -1 where it is not among these."""
+        if len(rule.body) > self.bodies.shape[1]:
+            return -1
+        body = np.full(self.bodies.shape[1], ANY)
+        body[: len(rule.body)] = rule.body
+        same = (self.heads == rule.head) & (self.answers == rule.answer) & (self.ends == rule.end)
+        rows = np.flatnonzero(same & (self.bodies == body).all(axis=1))
+        return int(rows[0]) if len(rows) else -1
+
     def keys(self) -> Int[np.ndarray, "rules parts"]:
         """What makes a rule that rule."""
         return np.column_stack([self.heads, self.answers, self.ends, self.bodies])

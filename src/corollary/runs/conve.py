@@ -21,7 +21,7 @@ from corollary.records.run_folder import RunFolder
 from corollary.runs.config import RunConfig
 from corollary.runs.device import choose_precision, settle_threads
 from corollary.runs.evaluating import conclude
-from corollary.runs.kinds import Ranking
+from corollary.runs.kinds import Ranking, Rescores
 from corollary.runs.run import Run
 from corollary.runs.training import train
 from corollary.training import checkpoints
@@ -49,6 +49,7 @@ class ConvEKind:
     """What `kinds.Kind` and `kinds.RankingKind` ask for."""
 
     name = "conve"
+    rescores: Rescores = "never"
     options = RunConfig
 
     def settled(self, options: RunConfig, graph: Graph, device: torch.device, say: Say) -> RunConfig:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import torch
 
@@ -83,9 +83,16 @@ class Ranking:
     """The one side that can be asked for; None: both."""
 
 
+Rescores = Literal["quickly", "slowly", "never"]
+"""Whether the same weights give other scores when facts are taken out of the graph: `slowly` where all entities have
+to be embedded anew for it, `never` where scores do not look at facts."""
+
+
 @runtime_checkable
 class RankingKind(Protocol):
     """A learner that scores entities as answers, so that `evaluate` and `predict` can ask it."""
+
+    rescores: Rescores
 
     def scorer(self, run: "Run") -> Scorer:
         """In evaluation mode. Raises `PlanDoesNotFit` where it cannot be had within the memory limit."""

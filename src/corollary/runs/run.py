@@ -5,6 +5,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
+import numpy as np
+from jaxtyping import Int
 from pydantic import ValidationError
 
 from corollary.budget import MIB, Budget
@@ -76,6 +78,16 @@ class Run:
             )
         opened.verify(most=VERIFIED_AT_ONCE)
         return cls(folder, opened, checkpoint=checkpoint, device=device, memory_limit=memory_limit)
+
+    def without(self, triples: Int[np.ndarray, "removed 3"]) -> Self:
+        """The same weights on the graph without some training triples, for learners that score from facts."""
+        return type(self)(
+            self.folder,
+            self.graph.without(triples),
+            checkpoint=self._checkpoint,
+            device=self.device,
+            memory_limit=self._memory_limit,
+        )
 
     @property
     def path(self) -> Path:

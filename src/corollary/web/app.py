@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 
 from corollary.errors import CorollaryError
 from corollary.reports.explanation import asset
-from corollary.web import explaining, pages
+from corollary.web import evidence, explaining, pages
 from corollary.web.answering import refused, status_of
 from corollary.web.guarding import SECONDS, Guard
 from corollary.web.jobs import Jobs
@@ -58,6 +58,7 @@ def create_app(
     app.state.site, app.state.jobs = site, jobs
     app.include_router(pages.router)
     app.include_router(explaining.router)
+    app.include_router(evidence.router)
     mimetypes.add_type("text/javascript", ".js")  # some systems say text/plain, which no browser runs
     app.add_api_route("/static/page.css", _shared("page.css", "text/css"), include_in_schema=False)
     app.add_api_route(

@@ -67,9 +67,9 @@ class Wish(BaseModel):
 async def prediction(
     request: Request, head: Name, relation: Name, tail: Name, side: Side = "tail", runs: Wanted = None
 ) -> Response:
-    asked = _asked(request, head, relation, tail, side, runs)
+    asked = asked_of(request, head, relation, tail, side, runs)
     key = _jobs(request).key(asked)
-    found, job = await _begun(request, asked)
+    found, job = await begun(request, asked)
     if found is not None:
         made = found
         return await unchanging(request, lambda: _explained(request, asked, made))
@@ -98,8 +98,8 @@ async def prediction(
 async def prediction_json(
     request: Request, head: Name, relation: Name, tail: Name, side: Side = "tail", runs: Wanted = None
 ) -> Response:
-    asked = _asked(request, head, relation, tail, side, runs)
-    found, job = await _begun(request, asked)
+    asked = asked_of(request, head, relation, tail, side, runs)
+    found, job = await begun(request, asked)
     if found is None:
         return _under_way(job)
     made = found
@@ -116,8 +116,8 @@ async def prediction_json(
 async def prediction_csv(
     request: Request, head: Name, relation: Name, tail: Name, side: Side = "tail", runs: Wanted = None
 ) -> Response:
-    asked = _asked(request, head, relation, tail, side, runs)
-    found, job = await _begun(request, asked)
+    asked = asked_of(request, head, relation, tail, side, runs)
+    found, job = await begun(request, asked)
     if found is None:
         return _under_way(job)
     return as_csv(site_of(request), f"facts-{head}-{relation}-{tail}", *views.facts_table(found))
@@ -127,8 +127,8 @@ async def prediction_csv(
 async def prediction_report(
     request: Request, head: Name, relation: Name, tail: Name, side: Side = "tail", runs: Wanted = None
 ) -> Response:
-    asked = _asked(request, head, relation, tail, side, runs)
-    found, job = await _begun(request, asked)
+    asked = asked_of(request, head, relation, tail, side, runs)
+    found, job = await begun(request, asked)
     if found is None:
         return _under_way(job)
     made, name = found, file_name(site_of(request), f"{head}-{relation}-{tail}", "html")
@@ -139,7 +139,7 @@ async def prediction_report(
     "/api/explanations", responses=UNDER_WAY, summary="Begin an explanation; the same wish gives the same key"
 )
 async def begin(request: Request, wish: Wish) -> Response:
-    asked = _asked(request, wish.head, wish.relation, wish.tail, wish.side, ",".join(wish.runs))
+    asked = asked_of(request, wish.head, wish.relation, wish.tail, wish.side, ",".join(wish.runs))
     key = _jobs(request).key(asked)
     if _jobs(request).made(key) is not None:
         return as_json({"key": key, "state": "done", "steps": [], "message": ""})
@@ -226,7 +226,7 @@ def _jobs(request: Request) -> Jobs:
     return found
 
 
-def _asked(request: Request, head: str, relation: str, tail: str, side: Side, runs: str | None) -> Asked:
+def asked_of(request: Request, head: str, relation: str, tail: str, side: Side, runs: str | None) -> Asked:
     """In labels of the graph. Raises `UnknownName`, `InputError`, `GraphMismatch` where the link is of another graph."""
     site, mark = site_of(request), request.query_params.get("as")
     if mark is not None and not (len(mark) >= 6 and site.graph.fingerprint.startswith(mark)):
@@ -253,7 +253,7 @@ def _runs(site: Site, names: str | None) -> tuple[str, ...]:
     return tuple(run.name for run in chosen)
 
 
-async def _begun(request: Request, asked: Asked) -> tuple[Explanation | None, Job | None]:
+async def begun(request: Request, asked: Asked) -> tuple[Explanation | None, Job | None]:
     """The explanation where it is made already or within a moment, else the job that makes it."""
     jobs, site = _jobs(request), site_of(request)
     key = jobs.key(asked)
@@ -298,6 +298,8 @@ def _explained(request: Request, asked: Asked, found: Explanation) -> Response:
         )
     }
     title = f"{found.head.name[:60]} – {found.relation.name[:60]} – {found.tail.name[:60]}"
+    hidden = {name: value for name, value in values.items() if value is not None}
     return page(
-        request, "prediction.html", title=title, x=found, view=view(found, views.entity_address), links=links
-    )
+        request, "prediction.html", title=title, x=found, view=view(found, views.entity_address), links=links,
+        asked_as=hidden, rule_url=views.rule_address,
+    )  # fmt: skip

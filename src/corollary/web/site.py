@@ -15,7 +15,8 @@ from corollary.graph.answers import AnswerIndex
 from corollary.graph.folder import Graph
 from corollary.graph.vocabulary import Vocabulary
 from corollary.messages import Say
-from corollary.records.explanation import Explanation
+from corollary.records.explanation import Explanation, Rescored
+from corollary.records.rule_sheet import RuleSheet, Which
 from corollary.records.run_folder import RunFolder
 from corollary.web.search import SearchIndex
 
@@ -93,6 +94,18 @@ class Explain(Protocol):
     def __call__(self, asked: Asked, say: Say, cancelled: Callable[[], bool]) -> Explanation: ...
 
 
+class WhatIf(Protocol):
+    """Ranks of a prediction without some training triples, given by number. Raises `ConfigError` where no run can."""
+
+    def __call__(self, asked: Asked, facts: Mapping[int, tuple[int, int, int]]) -> list[Rescored]: ...
+
+
+class RuleOf(Protocol):
+    """A rule of a run by its formula, with some of its pairs."""
+
+    def __call__(self, run: str, formula: str, which: Which, offset: int, limit: int) -> RuleSheet: ...
+
+
 class Near(Protocol):
     """Entities that a model puts nearest to one, with their cosine, nearest first."""
 
@@ -122,6 +135,8 @@ class Site:
     predict: Predict
     explain: Explain
     search: SearchIndex
+    what_if: WhatIf
+    rule: RuleOf
     near: Near | None = None
     """None where no run has an embedding for every entity."""
     health: Health | None = None

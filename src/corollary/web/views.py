@@ -35,6 +35,11 @@ def entity_address(label: str) -> str:
     return address("/entity", id=label)
 
 
+def rule_address(reason_id: str, formula: str) -> str:
+    """Of the page of a rule that an explanation cites as `run:row`."""
+    return address("/rule", run=reason_id.rpartition(":")[0], rule=formula)
+
+
 def entity(site: Site, row: int) -> View:
     """One entity as lists show it."""
     graph, code = site.graph, -1 if site.graph.types is None else int(site.graph.types[row])

@@ -154,3 +154,21 @@ def test_held_out_ranks_are_kept_and_damage_is_named(explained: Path, runs: list
     with pytest.raises(RunDamaged, match="remove it"):
         Standing(runs[0]).held_out("valid")
     kept.write_bytes(before)
+
+
+def test_facts_of_choice_are_taken_away(runs: list[Run], found: Explanation) -> None:
+    """`without` scores again as a graph would that never held them; ConvE, whose weights say all, is left out."""
+    assert not isinstance(found.rules, Missing)
+    cited = tuple(dict.fromkeys(number for way in found.rules.shown[0].groundings for number in way.facts))
+    again = explain_prediction(runs, *ASKED, ExplainConfig(without=cited)).what_if
+    assert not isinstance(again, Missing)
+    assert (again[-1].run, tuple(again[-1].removed)) == ("rules", cited)
+    triples = [(found.facts[n - 1].head, found.facts[n - 1].relation, found.facts[n - 1].tail) for n in cited]
+    asked = (found.head.id, found.relation.id, found.tail.id)
+    train = np.asarray(runs[1].graph.triples("train"))
+    left = np.asarray(runs[1].graph.without(np.array([asked, *triples])).triples("train"))
+    assert len(train) - len(left) == len({asked, *triples} & set(map(tuple, train.tolist())))
+    with pytest.raises(ConfigError, match="there is no fact 999"):
+        explain_prediction(runs, *ASKED, ExplainConfig(without=(999,)))
+    with pytest.raises(ConfigError, match="score again without training again"):
+        explain_prediction(runs[:1], *ASKED, ExplainConfig(without=(1,)))

@@ -16,7 +16,7 @@ from corollary.errors import InputError
 from corollary.graph.reading.prolog import Call, sentences
 from corollary.rules.files.atoms import Atom, Clause, Names, Term, Variable, rule_of
 from corollary.rules.files.writing import TSV_COLUMNS, Format
-from corollary.rules.rule import Rules
+from corollary.rules.rule import Rule, Rules
 
 _TEXT_ATOM = re.compile(
     r'\s*(?P<relation>"(?:[^"\\]|\\.)*"|[^\s(),"<]+)\(\s*(?P<subject>"(?:[^"\\]|\\.)*"|[^\s(),"<]+)\s*,'
@@ -57,6 +57,15 @@ def read_rules(path: Path, names: Names, form: Format | None = None) -> ReadRule
             found.append(rule)
     return ReadRules(Rules.of(found, names.num_relations).once() if found else Rules.of([], names.num_relations),
                      number, skipped, form)  # fmt: skip
+
+
+def rule_from_text(text: str, names: Names) -> Rule:
+    """One rule as `rules show` prints it. Raises `InputError`, or `UnknownName` for what the graph does not hold."""
+    skipped: Counter[str] = Counter()
+    rule = rule_of(_text_clause(text, "the rule"), names, skipped)
+    if rule is None:
+        raise InputError(f"{text!r} is {next(iter(skipped))}, which cannot be counted")
+    return rule
 
 
 def guess(path: Path) -> Format:

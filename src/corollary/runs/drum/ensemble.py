@@ -29,7 +29,7 @@ from corollary.runs.drum.concluding import figures_on_test
 from corollary.runs.drum.models import models_of
 from corollary.runs.drum.options import DrumOptions
 from corollary.runs.drum.planning import plan_drum
-from corollary.runs.kinds import Ranking
+from corollary.runs.kinds import Ranking, Rescores
 from corollary.runs.recording import run_record
 from corollary.runs.rules.kind import load_rules, relation_ids, save_rules, split_links, train_links
 from corollary.runs.rules.options import WithRules
@@ -50,6 +50,7 @@ class EnsembleKind:
     """What `kinds.Kind` and `kinds.RankingKind` ask for. Nothing is trained, so there is no loop."""
 
     name = "drum-ensemble"
+    rescores: Rescores = "quickly"
     options = EnsembleOptions
 
     def settled(

@@ -27,7 +27,7 @@ from corollary.runs.drum.options import DrumOptions
 from corollary.runs.drum.planning import plan_drum, plan_on_device
 from corollary.runs.drum.steps import DrumSteps
 from corollary.runs.drum.validating import validated
-from corollary.runs.kinds import Ranking
+from corollary.runs.kinds import Ranking, Rescores
 from corollary.runs.rules.kind import load_rules, save_rules, train_links
 from corollary.runs.run import Run
 from corollary.runs.training import train
@@ -50,6 +50,7 @@ class DrumKind:
     """What `kinds.Kind` and `kinds.RankingKind` ask for."""
 
     name = "drum"
+    rescores: Rescores = "quickly"
     options = DrumOptions
 
     def settled(self, options: DrumOptions, graph: Graph, device: torch.device, say: Say) -> DrumOptions:

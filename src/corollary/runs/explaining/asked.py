@@ -154,6 +154,9 @@ class FactList:
     def parts(self) -> list[str]:
         return list(self._cited)
 
+    def __len__(self) -> int:
+        return len(self._numbers)
+
     def triple(self, number: int) -> Triple:
         """A fact by its number."""
         return list(self._numbers)[number - 1]

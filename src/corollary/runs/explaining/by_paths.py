@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int
 
+from corollary.graph.folder import Graph
 from corollary.kernels.pair_paths import NO_STEP, dampings, heaviest, pattern_weights
 from corollary.kernels.paths import Links
 from corollary.randomness import generator
@@ -52,21 +53,22 @@ def path_reasons(
         found.weights.tolist(), found.steps.tolist(), found.between.tolist(), strict=True
     ):
         entities = [asked.head, *(entity for entity in between if entity >= 0), asked.tail]
-        triples = _triples(steps, entities, count)
+        triples = triples_of(steps, entities, count)
         share = below.get(tuple(steps))
         shown.append(
             PathReason(
                 facts=[facts.cite(triple, PART) for triple in triples],
                 entities=entities,
                 weight=weight,
-                pattern=_pattern(steps, asked),
+                pattern=pattern_of(steps, asked.graph),
                 above=None if share is None or not len(starts) else wilson(share, len(starts)),
             )
         )
     return PathReasons(longest=limits.longest, total=found.total, damping=limits.damping, shown=shown)
 
 
-def _triples(steps: list[int], entities: list[int], count: int) -> list[Triple]:
+def triples_of(steps: list[int], entities: list[int], count: int) -> list[Triple]:
+    """The facts of a path, as the graph holds them; `count` is the number of relations."""
     pairs = zip(steps, entities, entities[1:], strict=False)
     return [
         (one, step, other) if step < count else (other, step - count, one)
@@ -75,9 +77,9 @@ def _triples(steps: list[int], entities: list[int], count: int) -> list[Triple]:
     ]
 
 
-def _pattern(steps: list[int], asked: AskedTriple) -> str:
+def pattern_of(steps: list[int], graph: Graph) -> str:
     """Relations on the way; `<` behind one that is walked backwards."""
-    graph, count = asked.graph, asked.graph.num_relations
+    count = graph.num_relations
     parts = [
         graph.relations.name(step % count) + ("" if step < count else " <")
         for step in steps

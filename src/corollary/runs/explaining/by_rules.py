@@ -4,15 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from corollary.graph.folder import Graph
 from corollary.kernels.paths import Links
-from corollary.records.explanation import Binding, Missing, Rescored, RuleReason, RuleReasons, wilson
+from corollary.records.explanation import Binding, Missing, RuleReason, RuleReasons, wilson
 from corollary.rules.applying import Application
 from corollary.rules.files.atoms import clause_of
 from corollary.rules.files.writing import text_of
-from corollary.rules.rule import Rule, Rules, links_of
+from corollary.rules.rule import Rule, Rules
 from corollary.runs.explaining.asked import AskedTriple, FactList, Triple
-from corollary.runs.explaining.standing import filtered_rank
-from corollary.runs.rules.kind import load_rules, names_of
+from corollary.runs.rules.kind import load_rules, names_of, train_links
 from corollary.runs.rules.options import WithRules
 from corollary.runs.run import Run
 
@@ -74,49 +74,9 @@ def rule_reasons(
     return RuleReasons(total=len(once), shown=shown)
 
 
-def rescored(
-    runs: list[Run], asked: AskedTriple, facts: FactList, limit: int = 5
-) -> list[Rescored] | Missing:
-    """Ranks by counted rules once more, without single facts that the rules cite, and without all of those."""
-    holders = with_rules(runs)
-    numbers = sorted(facts.cited(PART))[:limit]
-    if not holders or not numbers:
-        return Missing(
-            missing="no rule derives it"
-            if holders
-            else "only rules score again without training again, and no run with rules was given"
-        )
-    found = []
-    for run in holders:
-        rules = load_rules(run.path)
-        rules = rules.take(rules.relations == asked.relation)
-        before = _rank_without(run, rules, asked, [])
-        for removed in [*([number] for number in numbers), *([numbers] if len(numbers) > 1 else [])]:
-            triples = [facts.triple(number) for number in removed]
-            rank = _rank_without(run, rules, asked, triples)
-            found.append(Rescored(removed=removed, run=run.folder.name, rank_before=before, rank=rank))
-    return found
-
-
 def links_without(asked: AskedTriple, triples: list[Triple]) -> Links:
     """The training triples both ways, without some. Memory: 64 bytes a triple."""
-    graph = asked.graph
-    train = np.asarray(graph.triples("train"))
-    kept = np.ones(len(train), bool)
-    for triple in triples:
-        kept &= (train != np.array(triple)).any(axis=1)
-    return links_of(train[kept], graph.num_entities, graph.num_relations)
-
-
-def _rank_without(run: Run, rules: Rules, asked: AskedTriple, triples: list[Triple]) -> float:
-    options = run.options
-    assert isinstance(options, WithRules)
-    links = links_without(asked, [asked.triple, *triples])
-    application = Application(rules, links, options.how)
-    offsets, answers, values = application.scores(np.array([asked.entity]), np.array([asked.directed]))
-    scores = np.zeros(asked.graph.num_entities)
-    scores[answers[offsets[0] : offsets[1]]] = values[offsets[0] : offsets[1]]
-    return filtered_rank(scores, asked)
+    return train_links(asked.graph.without(np.array(triples)))
 
 
 def _fired(run: Run, asked: AskedTriple, links: Links) -> list[Firing]:
@@ -142,7 +102,7 @@ def _reason(one: Firing, asked: AskedTriple, facts: FactList, most: int) -> Rule
     held_out = int(rules.heldout_support[row])
     return RuleReason(
         id=f"{one.run.folder.name}:{row}",
-        sentence=sentence_of(rule, asked),
+        sentence=sentence_of(rule, asked.graph),
         formula=text_of(clause_of(rule, names_of(asked.graph))),
         weight=None if np.isnan(rules.weights[row]) else float(rules.weights[row]),
         train=wilson(int(rules.support[row]), int(rules.pairs[row])),
@@ -150,7 +110,7 @@ def _reason(one: Firing, asked: AskedTriple, facts: FactList, most: int) -> Rule
         total_groundings=len(walks),
         groundings=[
             Binding(
-                facts=[facts.cite(triple, PART) for triple in facts_of(rule, walk.entities, asked)],
+                facts=[facts.cite(triple, PART) for triple in facts_of(rule, walk.entities, asked.graph)],
                 entities=list(walk.entities[1 : len(rule.body)]),
             )
             for walk in walks[:most]
@@ -159,16 +119,16 @@ def _reason(one: Firing, asked: AskedTriple, facts: FactList, most: int) -> Rule
     )
 
 
-def facts_of(rule: Rule, entities: tuple[int, ...], asked: AskedTriple) -> list[Triple]:
+def facts_of(rule: Rule, entities: tuple[int, ...], graph: Graph) -> list[Triple]:
     """The triples on a walk, as the graph holds them."""
-    count = asked.graph.num_relations
+    count = graph.num_relations
     pairs = zip(rule.body, entities, entities[1:], strict=False)
     return [(one, step, other) if step < count else (other, step - count, one) for step, one, other in pairs]
 
 
-def sentence_of(rule: Rule, asked: AskedTriple) -> str:
+def sentence_of(rule: Rule, graph: Graph) -> str:
     """The rule in words: each word follows from the rule alone."""
-    graph, count = asked.graph, asked.graph.num_relations
+    count = graph.num_relations
     names = ["X", *"ABCDEFGH"[: len(rule.body) - 1]]
     last = "Y" if rule.is_chain else ("Z" if rule.end < 0 else graph.entities.name(rule.end))
     names.append(last)

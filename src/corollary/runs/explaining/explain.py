@@ -4,7 +4,7 @@ import hashlib
 import json
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -25,11 +25,12 @@ from corollary.records.explanation import (
     Made,
     Missing,
     Rank,
+    Rescored,
     Timing,
 )
 from corollary.runs.ensembling import Ensemble, fit_ensemble
-from corollary.runs.explaining import by_influence, by_paths, by_rules
-from corollary.runs.explaining.asked import AskedTriple, FactList, entity_name, relation_name
+from corollary.runs.explaining import by_influence, by_paths, by_rules, what_if
+from corollary.runs.explaining.asked import AskedTriple, FactList, Triple, entity_name, relation_name
 from corollary.runs.explaining.standing import (
     Standing,
     calibrated,
@@ -66,6 +67,8 @@ class ExplainConfig(Config):
     """How runs become one ranking, where there are several."""
     what_if: NonNegativeInt = 5
     """Facts of the rules without which they score again."""
+    without: tuple[PositiveInt, ...] = ()
+    """Facts, by the numbers of the explanation, without all of which every run that can scores again."""
 
 
 class Explainer:
@@ -158,7 +161,7 @@ class Explainer:
         paths = part("paths", lambda: by_paths.path_reasons(asked, links, facts, ways))
         standing = part("hierarchy", lambda: hierarchy(self.runs, asked, facts))
         near = part("neighbours", lambda: neighbours(self.runs, asked, facts))
-        again = part("what if", lambda: by_rules.rescored(self.runs, asked, facts, config.what_if))
+        again = part("what if", lambda: self._again(asked, facts))
         degrees = degrees_of(asked)
         options = config.model_dump(mode="json") | {"side": asked.side}
         made = Made(
@@ -192,6 +195,37 @@ class Explainer:
             made=made,
             timing=Timing(seconds=seconds, peak_bytes=peak_bytes()),
         )
+
+    def without(
+        self, head: str, relation: str, tail: str, facts: Mapping[int, Triple], *, side: Side | None = None
+    ) -> list[Rescored]:
+        """The prediction by every run that can score again, without all of some training triples (by any number).
+
+        Raises `ConfigError` where no run can.
+        """
+        asked = AskedTriple.of(self.graph, head, relation, tail, side=side or self.config.side)
+        able = what_if.able(self.standings, asked)
+        if not able:
+            raise ConfigError(what_if.NONE)
+        return what_if.rescored(able, asked, facts, [list(facts)])
+
+    def _again(self, asked: AskedTriple, facts: FactList) -> list[Rescored] | Missing:
+        """Without single facts of the rules, then without those that the configuration names."""
+        numbers = self.config.without
+        found = what_if.without_cited(self.standings, asked, facts, self.config.what_if)
+        if not numbers:
+            return found
+        count = len(facts)
+        if unknown := [number for number in numbers if number > count]:
+            raise ConfigError(
+                f"there is no fact {unknown[0]} to leave out: the reasons cite facts 1 to {count}"
+            )
+        able = what_if.able(self.standings, asked)
+        if not able:
+            raise ConfigError(what_if.NONE)
+        wanted = {number: facts.triple(number) for number in numbers}
+        more = what_if.rescored(able, asked, wanted, [list(wanted)])
+        return more if isinstance(found, Missing) else [*found, *more]
 
     def _together(self, asked: AskedTriple, ranks: Sequence[Rank], say: Say) -> Ensembled | Missing:
         if self._ensemble is None:

@@ -24,7 +24,7 @@ from corollary.runs.hgt.checks import check_types
 from corollary.runs.hgt.features import feature_bytes, read_features
 from corollary.runs.hgt.options import HgtOptions
 from corollary.runs.hgt.reporting import conclude_hgt
-from corollary.runs.kinds import Ranking
+from corollary.runs.kinds import Ranking, Rescores
 from corollary.runs.run import Run
 from corollary.runs.training import train
 from corollary.training import checkpoints
@@ -53,6 +53,7 @@ class HgtKind:
     """What `kinds.Kind` and `kinds.RankingKind` ask for."""
 
     name = "hgt"
+    rescores: Rescores = "slowly"
     options = HgtOptions
 
     def settled(self, options: HgtOptions, graph: Graph, device: torch.device, say: Say) -> HgtOptions:

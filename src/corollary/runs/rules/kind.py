@@ -35,7 +35,7 @@ from corollary.rules.mining import mine
 from corollary.rules.rule import Progress, Rules, links_of
 from corollary.runs.config import EvaluationConfig
 from corollary.runs.device import settle_threads
-from corollary.runs.kinds import Ranking
+from corollary.runs.kinds import Ranking, Rescores
 from corollary.runs.recording import run_record
 from corollary.runs.rules.options import RulesOptions
 from corollary.runs.run import Run
@@ -141,6 +141,7 @@ class RulesKind:
     """What `kinds.Kind` and `kinds.RankingKind` ask for. Nothing is trained, so there is no loop."""
 
     name = "rules"
+    rescores: Rescores = "quickly"
     options = RulesOptions
 
     def settled(self, options: RulesOptions, graph: Graph, device: torch.device, say: Say) -> RulesOptions:
