@@ -27,6 +27,8 @@ _CHUNK = 64
 _NEGATIVES = 200
 """Other entities of a query that a curve is fitted with: the best half of them, the rest drawn."""
 _STEPS = 10
+_LED = (1e-2, 1e-3, 1e-6)
+"""Weights beside a leader's: of reciprocal ranks the last one settles nothing but ties."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class Ensemble:
 def fit_ensemble(
     runs: Sequence[Run], method: str = "reciprocal-rank", *, seed: int = 0, say: Say = silent
 ) -> Ensemble:
-    """Fuse runs that can be asked for both sides. Weights are the tenths that give the best validation MRR.
+    """Fuse runs that can be asked for both sides, by the weights of a grid (tenths, and each run as a leader whose ties the
+    others settle) that give the best validation MRR.
 
     Raises `GraphMismatch` for runs on different graphs, `ConfigError` for fewer than two or without validation triples.
     Time: every validation query of a sample of 500 is scored once by each run. Memory: 24 bytes an entity for each of
@@ -143,10 +146,14 @@ def _parts(index: AnswerIndex) -> Iterator[_Part]:
 
 
 def _grid(members: int) -> Float[np.ndarray, "points members"]:
-    """Weights in tenths that add up to 1; from the fourth run on in fifths."""
+    """Weights in tenths that add up to 1, from the fourth run on in fifths; and each run as a leader, of whose answers
+    the others only order what it leaves level or nearly so."""
     steps = _STEPS if members <= 3 else _STEPS // 2
     points = [p for p in itertools.product(range(steps + 1), repeat=members) if sum(p) == steps]
-    return np.array(points, np.float64) / steps
+    leaders = [
+        np.where(np.arange(members) == leader, 1.0, share) for leader in range(members) for share in _LED
+    ]
+    return np.concatenate([np.array(points, np.float64) / steps, [one / one.sum() for one in leaders]])
 
 
 def _curve(member: Scorer, graph: Graph, asked: AnswerIndex) -> Curve:
