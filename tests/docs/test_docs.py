@@ -304,7 +304,7 @@ def test_every_option_of_a_run_is_described_with_its_default():
             assert f"| `{name}` | `{default}` |" in text
 
 
-@pytest.mark.parametrize("page", ["drum", "rules", "poincare"])
+@pytest.mark.parametrize("page", ["drum", "rules", "poincare", "hgt"])
 def test_every_option_of_other_learners_is_described_with_its_default(page):
     """What other learners have too (loop, evaluation, tracking) stands in docs/conve.md; drum.md names rules.md."""
     text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
@@ -351,6 +351,20 @@ def test_figures_of_taxonomies_are_those_of_the_result_files(recipe):
         assert f"{mean[name]:.3f}" in row
     for name in ("mean_rank", "untrained mean_rank"):
         assert f"{mean[name]:.2f}" in row
+
+
+@pytest.mark.parametrize(
+    "recipe", sorted(path.stem for path in (ROOT / "recipes").glob("*-held-out-poincare.toml"))
+)
+def test_figures_of_what_was_withheld_are_those_of_the_result_files(recipe):
+    """docs/poincare.md shows MRR, hits@10 and mean rank of withheld pairs and parents, beside three controls."""
+    text = (ROOT / "docs" / "poincare.md").read_text(encoding="utf-8")
+    file = ROOT / "recipes" / "results" / recipe / "seed-0" / "taxonomy.json"
+    figures = json.loads(file.read_text(encoding="utf-8"))["figures"]
+    for part in ("withheld_pairs", "leaf_attachment"):
+        found = [figures[control][part] for control in ("run", "untrained", "random", "euclidean")]
+        cells = [f"{one['mrr']:.3f} / {one['hits@10']:.3f} / {one['mean_rank']:.1f}" for one in found]
+        assert f"| {' | '.join(cells)} |" in text
 
 
 @pytest.mark.parametrize("recipe", sorted(path.stem for path in (ROOT / "recipes").glob("*-conve*.toml")))
