@@ -159,10 +159,19 @@ def test_wrong_use_of_the_analysis_is_named(command, run, trained):
         assert message in command("analyze-taxonomy", run, *words).message
     assert "is a run of conve" in command("analyze-taxonomy", trained / "run").message
     assert "ranks no facts" in command("evaluate", run, "--split", "valid").message
-    assert (
-        "ask corollary analyze-taxonomy"
-        in command("predict", run, "--head", "1", "--relation", "is a").message
-    )
+    assert "ask for one node" in command("predict", run, "--head", "1", "--relation", "is a").message
+    assert "Did you mean 'species 120'" in command("predict", run, "--head", "species 1200").message
+
+
+def test_predict_tells_ancestors_and_neighbours(ok, run):
+    """The same nodes as analyze-taxonomy gives one at a time."""
+    found = ok("predict", run, "--head", "species 120", "-k", 4, "--json").json()
+    for part in ("ancestors", "neighbours"):
+        assert (
+            found[part]
+            == ok("analyze-taxonomy", run, f"--{part}", "species 120", "--top-k", 4, "--json").json()
+        )
+    assert "neighbours of species 120" in ok("predict", run, "--head", "species 120").out
 
 
 def test_a_failed_import_leaves_no_run(command, tmp_path):

@@ -1,12 +1,15 @@
 """`corollary predict`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from corollary.cli.output import console, print_json, print_table, say
 from corollary.errors import ConfigError
+
+if TYPE_CHECKING:
+    from corollary.runs.run import Run
 
 
 def predict(
@@ -28,7 +31,7 @@ def predict(
     memory_limit: Annotated[str | None, typer.Option(help="Most resident memory, such as 1GiB.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """The most plausible answers to one question or a file of them."""
+    """The most plausible answers to one question or a file of them; of a taxonomy, a node's ancestors and neighbours."""
     from corollary.runs.device import choose_device
     from corollary.runs.predicting import Question, check_format, read_questions, write_predictions
     from corollary.runs.predicting import predict as predict_run
@@ -36,12 +39,19 @@ def predict(
 
     if queries is not None and (head or relation or tail):
         raise ConfigError("give either --queries or one question, not both")
-    if queries is None and (relation is None or (head is None) == (tail is None)):
-        raise ConfigError("give --relation and one of --head and --tail: the other is what is asked for")
     if output is not None:
         check_format(output)
     used = str(choose_device(device, say))
     opened = Run.open(run, graph=graph, checkpoint=checkpoint, device=used, memory_limit=memory_limit)
+    if opened.kind.name == "poincare":
+        if head is None or relation or tail or queries or output or new_only:
+            raise ConfigError(
+                f"{run} is a taxonomy: ask for one node, as in --head NAME, and its ancestors and neighbours come"
+            )
+        _relatives(opened, head, k, as_json)
+        return
+    if queries is None and (relation is None or (head is None) == (tail is None)):
+        raise ConfigError("give --relation and one of --head and --tail: the other is what is asked for")
     asked = read_questions(queries) if queries is not None else [Question(head, relation or "", tail)]
     found = predict_run(opened, asked, k=k, new_only=new_only)
     if output is not None:
@@ -57,3 +67,22 @@ def predict(
                 for a in prediction.answers
             ]
             print_table(["place", "label", "name", "score", ""], rows)
+
+
+def _relatives(run: "Run", node: str, count: int, as_json: bool) -> None:
+    """What the embedding of a taxonomy takes for the ancestors of a node, and the nodes nearest to it."""
+    from corollary.cli.taxonomy import print_lines
+    from corollary.runs.poincare import asking
+    from corollary.runs.poincare.kind import Embedded
+
+    embedded = Embedded.of(run)
+    found = {
+        "ancestors": asking.ancestors(embedded, node, count),
+        "neighbours": asking.neighbours(embedded, node, count),
+    }
+    if as_json:
+        print_json(found)
+        return
+    for name, lines in found.items():
+        console.print(f"{name} of {node}", style="bold", markup=False)
+        print_lines(lines)

@@ -1,5 +1,6 @@
 """`corollary analyze-taxonomy`: figures with their controls, a picture, neighbours and ancestors, exports."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -105,4 +106,9 @@ def _look(
         if as_json:
             print_json(lines)
         else:
-            print_table(list(lines[0]) if lines else ["label"], [list(line.values()) for line in lines])
+            print_lines(lines)
+
+
+def print_lines(lines: Sequence[Mapping[str, Any]]) -> None:
+    """Nodes as a table."""
+    print_table(list(lines[0]) if lines else ["label"], [list(line.values()) for line in lines])
