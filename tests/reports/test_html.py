@@ -357,3 +357,29 @@ def test_numbers_are_written_for_people():
         finite({"a": True}, "a"),
         finite({"a": float("inf")}, "a"),
     ] == [1, None, None]
+
+
+def test_a_taxonomy_stands_beside_its_controls(tmp_path):
+    """Its figures with a column a control, empty rows left out; the commands are those of taxonomies."""
+    run = write_run(tmp_path / "tree")
+    record = {
+        "figures": {
+            "run": {
+                "reconstruction": {"map": 0.94, "mean_rank": 12.3},
+                "separation": {"phylum": {"p_gromov": 0.9}},
+            },
+            "untrained": {"reconstruction": {"map": 0.9, "mean_rank": 2768.5}, "depth_radius": -0.5},
+        },
+        "conditions": {"reconstruction_nodes": 82114},
+    }
+    run.write_json("taxonomy.json", record)
+    run.write_json("config.json", {**run.config, "learner": "poincare"})
+    text = Page(render(run)).text
+    assert "Ancestors of 82,114 nodes" in text
+    assert "MAP of ancestors 0.940 0.900" in text
+    assert "mean rank of ancestors 12.3 2,768.5" in text
+    assert "correlation of depth and radius – −0.500" in text
+    assert "phylum: between farther than within, Gromov product 0.900 –" in text
+    assert "withheld" not in text
+    assert "corollary analyze-taxonomy" in text
+    assert "--relation" not in text

@@ -17,6 +17,7 @@ from markupsafe import Markup
 from corollary.budget import show_bytes
 from corollary.records.run_folder import RunFolder
 from corollary.reports import plots
+from corollary.reports.taxonomy_figures import taxonomy_figures
 from corollary.reports.values import (
     count,
     decimal,
@@ -66,8 +67,8 @@ _PLACES = {"optimistic": "first", "realistic": "middle", "pessimistic": "last"}
 def write_report(run: RunFolder) -> Path:
     """Write `report.html` into the run folder and return its path.
 
-    Reads `config.json`, and where they exist `metrics.jsonl`, `evaluation.json`, `predictions.json` and the
-    `graph.json` of the graph folder. Raises `RunDamaged` where one of them is not JSON.
+    Reads `config.json`, and where they exist `metrics.jsonl`, `evaluation.json`, `predictions.json`,
+    `taxonomy.json` and the `graph.json` of the graph folder. Raises `RunDamaged` where one of them is not JSON.
     """
     path = run.path / "report.html"
     write_text(path, render(run))
@@ -93,6 +94,7 @@ def parts(run: RunFolder) -> dict[str, Any]:
         "learning": _learning(config, metrics),
         "predictions": examples,
         "relations": _relations(evaluation),
+        "taxonomy": taxonomy_figures(run.find_json("taxonomy.json")),
         "memory": _memory(config, metrics),
         "made": _made(config, graph),
         "options": list(flat({key: value for key, value in config.items() if key not in _NOT_OPTIONS})),
@@ -331,13 +333,26 @@ def _next_steps(run: RunFolder, config: Mapping[str, Any], query: str | None) ->
     place, graph = str(run.path), str(run.path / str(dig(config, "graph", "path") or "GRAPH"))
     learner = str(config.get("learner", "conve"))
     again = ["--config", f"{place}/config.json", "--seed", str(int(finite(config, "seed") or 0) + 1)]
-    steps = {
+    ask: dict[str, list[list[str]]] = {
         "Ask a question of your own, and leave out what the graph holds already:": [
             ["predict", place, *asked, "--new-only"]
         ],
         "Look closer at the figures: by relation, and the rank of every triple as a table:": [
             ["evaluate", place, "--per-relation", "--ranks", "ranks.parquet"]
         ],
+    }
+    if learner == "poincare":
+        ask = {
+            "See what it takes for a node's ancestors, and the nodes nearest to it:": [
+                ["predict", place, "--head", "NAME"]
+            ],
+            "Measure it beside its controls, and draw it:": [
+                ["analyze-taxonomy", place],
+                ["analyze-taxonomy", place, "--disk", "disk.png"],
+            ],
+        }
+    steps = {
+        **ask,
         "See how much of a figure is chance, by training once more from another seed:": [
             ["train", learner, graph, *again, "--output-dir", f"{place}-again"]
         ],

@@ -247,7 +247,7 @@ async def disk(request: Request, run: Name) -> Response:
 
 def _parts(shown: Shown) -> views.View:
     """Kept until a file of the run changes: drawings take a second."""
-    names = ("config.json", "metrics.jsonl", "evaluation.json", "predictions.json")
+    names = ("config.json", "metrics.jsonl", "evaluation.json", "predictions.json", "taxonomy.json")
     with _DRAWING:
         return _kept_parts(shown, views.changed({name: shown.folder.path / name for name in names}))
 

@@ -45,7 +45,7 @@ def analyze_taxonomy(
     controls: tuple[str, ...] = CONTROLS,
     say: Say = silent,
 ) -> Analysis:
-    """Measure a run and its controls; the result is written to the run folder as `taxonomy.json`.
+    """Measure a run and its controls; the result is written to the run folder, as `taxonomy.json` and in its report.
 
     Args:
         sample: nodes whose ancestors are ranked, a fixed random sample; all when not given. The tree metric is asked
@@ -82,6 +82,9 @@ def analyze_taxonomy(
         "withheld": {name: len(part) for name, part in _parts(embedded).items()},
     }
     run.folder.write_json("taxonomy.json", {"figures": figures, "conditions": conditions})
+    from corollary.reports.html import write_report  # matplotlib is 30 MiB that measuring does without
+
+    write_report(run.folder)
     return Analysis(figures, conditions)
 
 
