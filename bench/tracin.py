@@ -27,9 +27,10 @@ from corollary.cli.output import print_table, say
 from corollary.explain.influence import SIDES, Asked, Influence
 from corollary.learners.protocol import Queries
 from corollary.runs.run import Run
+from corollary.runs.tracing.config import TracInConfig
 from corollary.runs.tracing.indexed import tracin_by_index
 from corollary.runs.tracing.models import Work, open_checkpoints, plan_influence
-from corollary.runs.tracing.tracin import TracInConfig, tracin
+from corollary.runs.tracing.tracin import tracin
 from record import machine_line, write_line
 from tests.reference.conve import PlainConvE
 

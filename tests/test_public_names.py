@@ -10,12 +10,12 @@ import corollary
 
 NAMES = [
     "ConvEConfig", "CorollaryError", "DrumOptions", "Evaluation", "ExplainConfig", "Explainer", "FilterConfig", "Graph", "HgtOptions",
-    "ImportConfig", "ImportRunConfig", "IndexConfig", "PoincareRunConfig", "Question", "RulesOptions",
+    "ImportConfig", "ImportRunConfig", "IndexConfig", "PoincareRunConfig", "Question", "RepurposeConfig", "RulesOptions",
     "Run", "RunConfig", "SplitConfig", "TaxonomyImportConfig", "TracInConfig", "TrainingConfig",
     "VerifyConfig", "analyze_taxonomy", "apply_rules", "asked_triples", "build_index", "combine_drum",
     "embed", "evaluate", "evaluate_elsewhere", "explain_prediction", "export", "fit_ensemble", "graph_info", "import_dataset", "import_graph",
     "import_rules", "import_run", "import_taxonomy", "list_datasets", "mine_rules", "predict",
-    "quickstart", "resume", "show_rules", "split_graph", "subset_graph", "suspects", "tracin",
+    "quickstart", "repurpose_graph", "resume", "show_rules", "split_graph", "subset_graph", "suspects", "tracin",
     "tracin_by_index", "train_conve", "train_drum", "train_hgt", "train_independent", "train_poincare",
     "validate_embeddings", "verify", "write_report",
 ]  # fmt: skip
@@ -32,7 +32,7 @@ def end(code):
 
 os._exit = end
 for command in ([], ["graph"], ["graph", "import"], ["train"], ["train", "conve"], ["evaluate"], ["predict"],
-                ["export"], ["runs", "import"], ["tracin", "run"]):
+                ["export"], ["runs", "import"], ["tracin", "run"], ["repurpose"]):
     sys.argv = ["corollary", *command, "--help"]
     try:
         main()
@@ -92,5 +92,5 @@ def test_help_answers_without_torch():
     done = fresh(LOADED_BY_HELP)
 
     lines = [line for line in done.stderr.splitlines() if line.startswith("LOADED")]
-    assert len(lines) == 10, done.stderr
+    assert len(lines) == 11, done.stderr
     assert all(line.endswith("[]") for line in lines), lines

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from corollary.graph.taxonomy_import import import_taxonomy as import_taxonomy
     from corollary.learners.conve_config import ConvEConfig as ConvEConfig
     from corollary.reports.html import write_report as write_report
+    from corollary.repurpose.config import RepurposeConfig as RepurposeConfig
+    from corollary.repurpose.pipeline import repurpose_graph as repurpose_graph
     from corollary.runs.config import RunConfig as RunConfig
     from corollary.runs.conve import train_conve as train_conve
     from corollary.runs.drum.elsewhere import evaluate_elsewhere as evaluate_elsewhere
@@ -61,10 +63,10 @@ if TYPE_CHECKING:
     from corollary.runs.rules.showing import apply_rules as apply_rules
     from corollary.runs.rules.showing import show_rules as show_rules
     from corollary.runs.run import Run as Run
+    from corollary.runs.tracing.config import TracInConfig as TracInConfig
     from corollary.runs.tracing.index import IndexConfig as IndexConfig
     from corollary.runs.tracing.index import build_index as build_index
     from corollary.runs.tracing.indexed import tracin_by_index as tracin_by_index
-    from corollary.runs.tracing.tracin import TracInConfig as TracInConfig
     from corollary.runs.tracing.tracin import asked_triples as asked_triples
     from corollary.runs.tracing.tracin import suspects as suspects
     from corollary.runs.tracing.tracin import tracin as tracin
@@ -100,10 +102,11 @@ _PLACES = {
     "PoincareRunConfig": "runs.poincare.kind",
     "Question": "runs.predicting",
     "Run": "runs.run",
+    "RepurposeConfig": "repurpose.config",
     "RunConfig": "runs.config",
     "SplitConfig": "graph.splits",
     "TaxonomyImportConfig": "graph.taxonomy_import",
-    "TracInConfig": "runs.tracing.tracin",
+    "TracInConfig": "runs.tracing.config",
     "TrainingConfig": "training.loop",
     "VerifyConfig": "runs.verifying.verify",
     "analyze_taxonomy": "runs.poincare.analysis",
@@ -121,6 +124,7 @@ _PLACES = {
     "list_datasets": "graph.datasets.locating",
     "predict": "runs.predicting",
     "quickstart": "runs.quickstart",
+    "repurpose_graph": "repurpose.pipeline",
     "resume": "runs.training",
     "split_graph": "graph.splits",
     "subset_graph": "graph.subset",

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from corollary.kernels.sampling import draw_edges, draw_neighbours
+from corollary.kernels.sampling import draw_by_budget, draw_edges, draw_neighbours, edges_between, spread
 
 SIZES = np.array([0, 3, 12, 40])
 
@@ -55,3 +55,41 @@ def test_edges_are_drawn_by_relation():
         share = 10 / (last - first)
         deviation = (20_000 * share * (1 - share)) ** 0.5
         assert (np.abs(counts[first:last] - 20_000 * share) < 5 * deviation).all()
+
+
+def test_neighbours_are_given_one_over_the_number_of_edges():
+    """By edge type; what is hidden is not there, and who is taken is given nothing. Told edge by edge."""
+    row_bounds, row_lists, bounds = lists()
+    rng = np.random.default_rng(0)
+    sources, edges = rng.integers(0, 9, bounds[-1]), np.arange(bounds[-1])
+    removed = (rng.random(bounds[-1]) < 0.3).astype(np.uint8)
+    taken = np.array([1, 1, 0, 0, 1, 0, 0, 0, 0], np.uint8)
+    budget, expected = np.zeros(9), np.zeros(9)
+    spread(np.array([1, 0]), row_bounds, row_lists, bounds, sources, edges, removed, taken, budget)
+    for one in range(4):
+        there = [edge for edge in range(bounds[one], bounds[one + 1]) if not removed[edge]]
+        for edge in there:
+            expected[sources[edge]] += (1 - taken[sources[edge]]) / len(there)
+    np.testing.assert_allclose(budget, expected, rtol=1e-12)
+    found = edges_between(np.array([0, 1]), row_bounds, row_lists, bounds, sources, edges, removed, taken)
+    inside = [edge for edge in range(bounds[-1]) if taken[sources[edge]] and not removed[edge]]
+    assert sorted(found[1].tolist()) == inside
+    assert (found[0] == np.searchsorted(bounds, found[1], side="right") - 1).all()
+
+
+def test_rows_are_drawn_by_their_squared_budget():
+    """20,000 draws of one, and of two without repeats, against their chances: within five deviations."""
+    budget, taken = np.array([9.0, 1.0, 2.0, 0.0, 3.0, 5.0, 9.0]), np.array([0, 0, 0, 0, 0, 1, 0], np.uint8)
+    weights = np.array([1, 4, 0, 9]) / 14  # rows 1 to 4; row 5 is taken, rows 0 and 6 are of another type
+    first, both = np.zeros(4), np.zeros(4)
+    for key in range(20_000):
+        one = draw_by_budget(1, 6, budget, taken, 1, np.uint64(key * 7919 + 1))
+        two = draw_by_budget(1, 6, budget, taken, 2, np.uint64(key * 7919 + 2))
+        first[one - 1] += 1
+        both[two - 1] += 1
+        assert len(set(two.tolist())) == 2
+    second = sum(weights[i] * np.where(np.arange(4) == i, 0, weights / (1 - weights[i])) for i in range(4))
+    for counts, chance in ((first, weights), (both, weights + second)):
+        deviation = np.sqrt(20_000 * chance * (1 - chance))
+        assert (np.abs(counts - 20_000 * chance) <= 5 * deviation).all()
+    assert draw_by_budget(1, 6, budget, taken, 9, np.uint64(0)).tolist() == [1, 2, 4]

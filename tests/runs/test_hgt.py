@@ -1,6 +1,7 @@
 """HGT as a run: the same furniture as every learner."""
 
 import csv
+import dataclasses
 import json
 import shutil
 
@@ -15,11 +16,16 @@ from corollary.budget import MIB
 from corollary.cli.main import app
 from corollary.cli.train_hgt import joined_numbers
 from corollary.errors import ConfigError, InputError, PlanDoesNotFit, RunError, TrainingInterrupted
-from corollary.graph.folder import write_graph
+from corollary.graph.folder import derive_graph, write_graph
+from corollary.graph.typed_links import TypedLinks
+from corollary.learners.hgt.questions import Links
+from corollary.runs.hgt import planning
+from corollary.runs.hgt.auditing import canary, fake_facts
 from corollary.runs.hgt.embedding import embed
 from corollary.runs.hgt.features import read_features
-from corollary.runs.hgt.kind import plan_hgt, train_hgt
+from corollary.runs.hgt.kind import train_hgt
 from corollary.runs.hgt.options import HgtOptions
+from corollary.runs.hgt.planning import plan_hgt, sizes_of
 from corollary.runs.hgt.reporting import figures_of
 from corollary.runs.run import Run
 from corollary.training.checkpoints import _read
@@ -34,6 +40,7 @@ WAYS = {
     "exact": {},
     "edges": {"name": "edges", "edge_sample_size": 25, "batches": 4},
     "neighbors": {"name": "neighbors", "num_neighbors": (3, 2), "batches": 4},
+    "budget": {"name": "budget", "width": 3, "rounds": 1, "batches": 4},
 }
 
 
@@ -59,8 +66,24 @@ def test_a_run_is_evaluated_beside_the_degree_baseline(folder):
     assert audit["leaked_pairs"] == 0
     assert audit["audited_steps"] == 2
     assert audit["held_out_triples"] == 30
+    assert audit["canary"]["at_chance"]
     assert (folder / "run" / "report.html").exists()
     assert corollary.evaluate(run).mrr == pytest.approx(figures["hgt"]["mrr"])
+
+
+def test_a_canary_is_at_chance_unless_its_facts_travelled(folder, tmp_path):
+    """Made-up facts that no split holds rank like any other; put into train, they are known."""
+    run = Run.open(folder / "run")
+    graph, options = run.graph, run.options
+    fakes = fake_facts(graph, Links(graph, options.links, TypedLinks.of(graph)), seed=1)
+    held = {tuple(fact) for split in graph.splits for fact in graph.triples(split).tolist()}
+    assert not held & {tuple(fact) for fact in fakes.tolist()}
+    honest = canary(graph, run.scorer, fakes)
+    assert honest["at_chance"]
+    train = np.concatenate([graph.triples("train"), fakes[:100]])
+    given_away = derive_graph(graph, tmp_path / "leaky", triples={"train": train})
+    leaky = train_hgt(given_away, tmp_path / "run", small(training={"epochs": 30, "lr": 0.01}))
+    assert not canary(graph, Run.open(leaky.path).scorer, fakes[:100])["at_chance"]
 
 
 def test_predictions_are_of_the_right_type(folder):
@@ -129,6 +152,39 @@ def test_a_plan_that_does_not_fit_says_what_would(folder):
     total = plan_hgt(graph, HgtOptions.build({"model": wide}), loaded=0).total
     with pytest.raises(PlanDoesNotFit, match="--hidden-dim 128"):
         plan_hgt(graph, HgtOptions.build({"model": wide, "memory_limit": f"{total - 8 * MIB}"}), loaded=0)
+
+
+def test_input_embeddings_in_mapped_files_change_no_byte(tmp_path):
+    """The plan says where they lie; weights and figures are the same."""
+    graph = typed_graph(tmp_path / "graph")
+    model = {**SMALL["model"], "inputs": "memory"}
+    train_hgt(graph, tmp_path / "memory", small(model=model))
+    train_hgt(graph, tmp_path / "disk", small(model={**model, "inputs": "disk"}))
+    plans = [json.loads((tmp_path / run / "config.json").read_text())["plan"] for run in ("memory", "disk")]
+    assert [plan["table"] for plan in plans] == ["device", "disk"]
+    names = ("weights.safetensors", "entities-0000000.safetensors")
+    for name in names:
+        one, other = (_read(tmp_path / run / "checkpoints" / "final" / name) for run in ("memory", "disk"))
+        assert all(torch.equal(one[key], other[key]) for key in one), name
+    one, other = (figures_of(Run.open(tmp_path / run)) for run in ("memory", "disk"))
+    assert one == other
+
+
+def test_a_limit_decides_where_input_embeddings_lie(folder, monkeypatch):
+    """With two million rows: in memory where the limit has room for them, in files below that."""
+    graph = Run.open(folder / "run").graph
+    sizes = sizes_of(graph)
+    many = dataclasses.replace(sizes, graph=sizes.graph.model_copy(update={"num_entities": 2_000_000}))
+    monkeypatch.setattr(planning, "sizes_of", lambda graph: many)
+    options = small()
+    memory, disk = (
+        plan_hgt(graph, options.changed(model=options.model.changed(inputs=way)), loaded=0)
+        for way in ("memory", "disk")
+    )
+    assert disk.total < memory.total
+    between = options.changed(memory_limit=str((disk.total + memory.total) // 2))
+    assert plan_hgt(graph, between, loaded=0).table == "disk"
+    assert plan_hgt(graph, options.changed(memory_limit=str(memory.total)), loaded=0).table == "device"
 
 
 def test_what_is_odd_about_types_is_said(tmp_path):

@@ -17,6 +17,7 @@ from corollary.cli import (
     predict,
     quickstart,
     report,
+    repurpose,
     rules,
     runs,
     serve,
@@ -48,6 +49,7 @@ app.command("explain")(explain.explain)
 app.command("export")(export.export)
 app.command("embed")(embed.embed)
 app.command("validate-embeddings")(validate_embeddings)
+app.command("repurpose")(repurpose.repurpose)
 app.command("report")(report.report)
 app.command("serve")(serve.serve)
 app.command("analyze-taxonomy")(analyze_taxonomy)

@@ -13,6 +13,7 @@ from rich.table import Table
 from corollary.budget import resident_bytes, show_bytes
 
 if TYPE_CHECKING:
+    from corollary.budget import Plan
     from corollary.training.loop import LoopState
 
 # Labels such as "[14C]urea" or "a:smile:b" are not markup.
@@ -55,6 +56,17 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4f}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def show_plan(found: "Plan", as_json: bool) -> None:
+    """The parts, their sum and the limit."""
+    if as_json:
+        print_json(found.model_dump(mode="json") | {"total": found.total})
+        return
+    rows = [[name, show_bytes(size)] for name, size in found.parts.items()]
+    print_table(["part", "bytes"], [*rows, ["total", show_bytes(found.total)]])
+    ways = found.ways()
+    say(f"limit: {show_bytes(found.budget.bytes)}" + (f"; {'; '.join(ways)}" if ways else ""))
 
 
 class TrainingDisplay:

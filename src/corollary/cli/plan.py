@@ -1,19 +1,16 @@
 """`corollary plan`: what a training will use, before any work."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from corollary.cli.output import print_json, print_table, say
+from corollary.cli.output import show_plan
 from corollary.cli.rules import plan as rules_plan
 from corollary.cli.train import conve_options
 from corollary.cli.train_drum import plan as drum_plan
 from corollary.cli.train_hgt import plan_hgt
 from corollary.cli.train_poincare import poincare_options
-
-if TYPE_CHECKING:
-    from corollary.budget import Plan
 
 app = typer.Typer(help="Say what a training will use, by part, and how it would fit a memory limit.")
 
@@ -73,19 +70,6 @@ def poincare(
 
     flags = {"model.dim": dim, "model.held_out": held_out, "memory_limit": memory_limit}
     show_plan(KIND.plan(Graph.open(graph), poincare_options(config, flags, settings)), as_json)
-
-
-def show_plan(found: "Plan", as_json: bool) -> None:
-    """The parts, their sum and the limit."""
-    from corollary.budget import show_bytes
-
-    if as_json:
-        print_json(found.model_dump(mode="json") | {"total": found.total})
-        return
-    rows = [[name, show_bytes(size)] for name, size in found.parts.items()]
-    print_table(["part", "bytes"], [*rows, ["total", show_bytes(found.total)]])
-    ways = found.ways()
-    say(f"limit: {show_bytes(found.budget.bytes)}" + (f"; {'; '.join(ways)}" if ways else ""))
 
 
 app.command("drum")(drum_plan)

@@ -215,7 +215,7 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Bytes of mining and counting rules by part; exits with the missing bytes where it cannot fit."""
-    from corollary.cli.plan import show_plan
+    from corollary.cli.output import show_plan
     from corollary.graph.folder import Graph
     from corollary.runs.rules.kind import KIND
 

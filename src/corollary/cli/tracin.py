@@ -141,9 +141,10 @@ def run_command(
     """Exact influence of the training triples on test triples, or on any other triple."""
     from corollary.runs.device import choose_device
     from corollary.runs.run import Run
+    from corollary.runs.tracing.config import TracInConfig
     from corollary.runs.tracing.files import check_table
     from corollary.runs.tracing.results import renamed
-    from corollary.runs.tracing.tracin import TracInConfig, suspects
+    from corollary.runs.tracing.tracin import suspects
     from corollary.runs.tracing.tracin import tracin as trace
 
     if csv_output is not None:

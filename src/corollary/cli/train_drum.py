@@ -161,7 +161,7 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Bytes of a DRUM training with its rules by part; exits with the missing bytes where it cannot fit."""
-    from corollary.cli.plan import show_plan
+    from corollary.cli.output import show_plan
     from corollary.graph.folder import Graph
     from corollary.runs.drum.kind import KIND
 

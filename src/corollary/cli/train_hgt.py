@@ -109,7 +109,7 @@ def plan_hgt(
     from corollary.graph.folder import Graph
     from corollary.messages import silent
     from corollary.runs.device import choose_device
-    from corollary.runs.hgt.kind import plan_hgt as plan
+    from corollary.runs.hgt.planning import plan_hgt as plan
 
     flags = _shape(embedding_dim, hidden_dim, layers, num_heads, convolution)
     flags |= sampling_flags(edge_sample_size, num_neighbors, node_batch_size)

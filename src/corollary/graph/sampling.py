@@ -11,7 +11,14 @@ import numpy as np
 from jaxtyping import Int, UInt
 
 from corollary.graph.typed_links import TypedLinks, TypedRows
-from corollary.kernels.sampling import draw_edges, draw_neighbours, join
+from corollary.kernels.sampling import (
+    draw_by_budget,
+    draw_edges,
+    draw_neighbours,
+    edges_between,
+    join,
+    spread,
+)
 from corollary.randomness import generator
 
 
@@ -97,8 +104,8 @@ class EdgeSampler:
         return Part.of(rows, self.links, messages)
 
 
-class NeighbourSampler:
-    """Neighbourhoods of some nodes: for every node and edge type so many incoming edges, hop after hop.
+class Incoming:
+    """Which edges arrive at a row: a list of them for every edge type that ends there.
 
     Memory: 16 bytes for every row that an edge type ends at.
     """
@@ -112,15 +119,29 @@ class NeighbourSampler:
         self._targets = targets.astype(np.int32)
         kinds = np.repeat(links.segment_kinds, active)
         self._directed = np.array([kind.relation for kind in links.edge_types], np.int32)[kinds]
-        self._lists = np.argsort(targets, kind="stable").astype(np.int64)
+        self.lists = np.argsort(targets, kind="stable").astype(np.int64)
         counts = np.bincount(targets, minlength=len(links.nodes))
-        self._bounds = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        self.bounds = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        """The lists of row i are `lists[bounds[i]]` to `lists[bounds[i + 1]]`."""
+
+    def messages(self, lists: Int[np.ndarray, " edges"], edges: Int[np.ndarray, " edges"]) -> _Messages:
+        """Messages over some edges, each with its list."""
+        return _Messages(
+            self.links.sources[edges], self._directed[lists], self._targets[lists], self.links.edges[edges]
+        )
+
+
+class NeighbourSampler:
+    """Neighbourhoods of some nodes: for every node and edge type so many incoming edges, hop after hop."""
+
+    def __init__(self, links: TypedLinks) -> None:
+        self.links, self._incoming = links, Incoming(links)
 
     def part(
         self,
         seeds: Int[np.ndarray, " seeds"],
         fan_outs: tuple[int, ...],
-        hidden: UInt[np.ndarray, " triples"] | None,
+        hidden: UInt[np.ndarray, " triples"],
         seed: int,
         *place: int,
     ) -> Part:
@@ -136,16 +157,53 @@ class NeighbourSampler:
         for hop, fan_out in enumerate(fan_outs):
             key = generator(seed, "neighbours", *place, hop).integers(0, 2**63, dtype=np.uint64)
             lists, edges = draw_neighbours(
-                into[first:count], self._bounds, self._lists, self.links.bounds, fan_out, np.uint64(key)
-            )
-            if hidden is not None:
-                kept = hidden[self.links.edges[edges]] == 0
-                lists, edges = lists[kept], edges[kept]
+                into[first:count], self._incoming.bounds, self._incoming.lists, self.links.bounds, fan_out,
+                np.uint64(key),
+            )  # fmt: skip
+            kept = hidden[self.links.edges[edges]] == 0
+            lists, edges = lists[kept], edges[kept]
             found.append((lists, edges))
             first = count
             count = join(self.links.sources[edges].astype(np.int64), local, into, count)
         lists, edges = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        messages = _Messages(
-            self.links.sources[edges], self._directed[lists], self._targets[lists], self.links.edges[edges]
-        )
-        return Part.of(np.sort(into[:count]), self.links, messages)
+        return Part.of(np.sort(into[:count]), self.links, self._incoming.messages(lists, edges))
+
+
+class BudgetSampler:
+    """HGSampling around pairs that are asked for: as many nodes of every type, well linked to what was drawn before.
+
+    Every node drawn gives each neighbour one over the number of its edges of that type; a round draws nodes of each type
+    with the square of what they were given as chance. The part has all edges between nodes drawn. So types are even, and
+    the part is dense. Differs from Hu et al. 2020: seeds are both ends of edges, whose messages are hidden from the draw
+    too, and all types of a round are drawn before their neighbours are given anything.
+    Memory: that of `Incoming`; a draw takes 10 bytes a node.
+    """
+
+    def __init__(self, links: TypedLinks) -> None:
+        self.links, self._incoming = links, Incoming(links)
+
+    def part(
+        self,
+        seeds: Int[np.ndarray, " seeds"],
+        width: int,
+        rounds: int,
+        hidden: UInt[np.ndarray, " triples"],
+        seed: int,
+        *place: int,
+    ) -> Part:
+        """The part around some rows, each given once: at most `width` nodes of each type in each of the rounds beside
+        them."""
+        links, lists, nodes = self.links, self._incoming.lists, self.links.nodes
+        whole = (self._incoming.bounds, lists, links.bounds, links.sources, links.edges, hidden)
+        taken, budget = np.zeros(len(nodes), np.uint8), np.zeros(len(nodes))
+        newest = seeds.astype(np.int64)
+        taken[newest] = 1
+        for number in range(rounds):
+            spread(newest, *whole, taken, budget)
+            key = generator(seed, "budget", *place, number).integers(0, 2**63, dtype=np.uint64)
+            bounds = zip(nodes.starts[:-1].tolist(), nodes.starts[1:].tolist(), strict=True)
+            drawn = [draw_by_budget(*ends, budget, taken, width, np.uint64(key)) for ends in bounds]
+            newest = np.concatenate(drawn)
+            taken[newest] = 1
+        rows = np.flatnonzero(taken)
+        return Part.of(rows, links, self._incoming.messages(*edges_between(rows, *whole, taken)))

@@ -229,6 +229,15 @@ class TypedLinks:
         """Most edges of one edge type into one row."""
         return int(np.diff(self.bounds).max(initial=0))
 
+    def answering(self, relation: int) -> Int[np.ndarray, " rows"]:
+        """How often each row answers a directed relation: messages of the relation that arrive there."""
+        found = np.zeros(len(self.nodes), np.int32)
+        for number, (_, block) in enumerate(self.nodes.blocks(self.block_rows)):
+            for segment in self.segments(number):
+                if self.edge_types[segment.kind].relation == relation:
+                    found[block.start + segment.rows] += np.diff(segment.bounds).astype(np.int32)
+        return found
+
     def segments(self, block: int) -> Iterator[Segment]:
         """The segments of one block, in the order of their edge types."""
         for number in range(int(self.block_bounds[block]), int(self.block_bounds[block + 1])):

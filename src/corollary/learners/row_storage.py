@@ -59,6 +59,10 @@ class RowStorage:
         weakref.finalize(self, os.close, file)
         return array
 
+    def another(self) -> "RowStorage":
+        """An empty one of the same place; its files go with it."""
+        return RowStorage(self.device, self.place, self.folder)
+
     def like(self, array: Tensor) -> Tensor:
         """An array of zeros of the same shape and type."""
         return self.allocate(*array.shape, dtype=array.dtype)

@@ -2,16 +2,34 @@
 
 import numpy as np
 import torch
+from jaxtyping import Float
 
 from corollary.errors import RunError
 from corollary.evaluation.embedding_health import Health, examine
 from corollary.graph.arrays import pieces
+from corollary.learners.conve import ConvE
+from corollary.learners.hgt.model import Hgt
 from corollary.runs.run import Run
 
 
 def embeds(run: Run) -> bool:
     """Whether the run has one embedding for every entity."""
     return run.kind.name == "conve"
+
+
+def entity_vectors(run: Run) -> Float[np.ndarray, "entities dim"]:
+    """The embedding of every entity, in float32, of a run of ConvE or HGT.
+
+    Raises `RunError` for a run without embeddings of entities. Memory: the table once more.
+    """
+    scorer = run.scorer
+    if isinstance(scorer, Hgt):
+        return scorer.embeddings().detach().float().cpu().numpy()
+    if not isinstance(scorer, ConvE):
+        raise RunError(f"{run.path} is a run of {run.kind.name}, which has no embedding for every entity")
+    table = scorer.entities
+    with torch.no_grad():
+        return torch.cat([table.block(rows)[0].float().cpu() for rows in table.block_slices()]).numpy()
 
 
 def nearest(run: Run, entity: int, count: int) -> list[tuple[int, float]]:
@@ -41,9 +59,7 @@ def embedding_health(run: Run, *, seed: int = 0) -> Health:
     """
     if not embeds(run):
         raise RunError(f"{run.path} is a run of {run.kind.name}, which has no embedding for every entity")
-    graph, table = run.graph, run.model.entities
-    with torch.no_grad():
-        vectors = torch.cat([table.block(rows)[0].double().cpu() for rows in table.block_slices()]).numpy()
+    graph, vectors = run.graph, entity_vectors(run).astype(np.float64)
     degrees = np.zeros(graph.num_entities, np.int64)
     for triples in pieces(graph.path / "edges" / "train.npy"):
         for column in (0, 2):

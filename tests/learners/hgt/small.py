@@ -9,6 +9,12 @@ from corollary.learners.hgt.model import Hgt
 
 TYPES = ["drug", "gene", "disease"]
 RELATIONS = ["treats", "palliates", "binds", "associates", "resembles"]
+WAYS = {
+    "edges": {"name": "edges", "edge_sample_size": 25, "batches": 6},
+    "neighbors": {"name": "neighbors", "num_neighbors": (3, 2), "node_batch_size": 30, "batches": 6},
+    "budget": {"name": "budget", "width": 2, "rounds": 2, "node_batch_size": 10, "batches": 6},
+}
+"""Small parts, by way of sampling."""
 _ENDS = {0: (0, 2), 1: (0, 2), 2: (0, 1), 3: (2, 1), 4: (2, 2)}
 
 
@@ -41,8 +47,8 @@ def typed_graph(path, seed=0) -> Graph:
     )
 
 
-def small_hgt(graph, *, convolution="hgt", seed=0, asks=None, **model) -> Hgt:
+def small_hgt(graph, *, convolution="hgt", seed=0, asks=None, storage=None, **model) -> Hgt:
     shape = {"hidden_dim": 12, "embedding_dim": 8, "attn": 3, "dropout": 0.0, **model}
     config = HgtConfig.build({"convolution": convolution, **shape})
-    made = Hgt(config, TypedLinks.of(graph), num_relations=graph.num_relations, seed=seed)
+    made = Hgt(config, TypedLinks.of(graph), num_relations=graph.num_relations, seed=seed, storage=storage)
     return made.asks(graph, LinksConfig.build({"folds": 4, **(asks or {})}))

@@ -9,8 +9,8 @@ from corollary.learners.hgt.config import HgtConfig, LinksConfig, SamplingConfig
 from corollary.learners.hgt.model import Hgt
 from corollary.training.optimizers import OptimizerConfig
 from corollary.training.steps import GradientSteps
+from tests.learners.hgt.small import WAYS
 from tests.learners.hgt.test_model import doubled, plain_loss
-from tests.learners.hgt.test_parts import WAYS
 
 
 def given(links):

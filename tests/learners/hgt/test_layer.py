@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from corollary.graph.typed_links import TypedLinks, TypedRows
-from corollary.learners.hgt import edges as walks
+from corollary.learners.hgt import tensor_edges
 from corollary.learners.hgt.config import HgtConfig
-from corollary.learners.hgt.edges import CompiledEdges, TensorEdges
+from corollary.learners.hgt.edges import CompiledEdges
 from corollary.learners.hgt.layer import Layer, gelu_slope
+from corollary.learners.hgt.tensor_edges import TensorEdges
 from corollary.learners.protocol import Place
 from tests.reference import hgt as plain
 
@@ -26,7 +27,7 @@ def small_links(block_rows=5):
 
 def small_layer(links, convolution, dropout=0.0):
     config = HgtConfig(hidden_dim=12, attn=3, convolution=convolution, dropout=dropout)
-    module = Layer(config, links.nodes.num_types, 8, links.edge_types, 0, 1).double()
+    module = Layer(config, links, 8, 0, 1).double()
     generator = torch.Generator().manual_seed(1)
     for _, parameter in module.named_parameters():  # no weight is left at a value that hides a mistake
         parameter.data.add_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64) * 0.3)
@@ -52,7 +53,7 @@ def inputs(links):
 @pytest.mark.parametrize("convolution", ["hgt", "gat", "rgcn"])
 def test_a_layer_equals_its_plain_version(convolution, removing, way, monkeypatch):
     """Value and every gradient, to 1e-10 in float64; also where some triples carry no message."""
-    monkeypatch.setattr(walks, "EDGES_PER_CHUNK", 7)
+    monkeypatch.setattr(tensor_edges, "EDGES_PER_CHUNK", 7)
     links = small_links()
     removed = (np.random.default_rng(2).random(90) < 0.3).astype(np.uint8) if removing else None
     edges = CompiledEdges(links, removed) if way == "compiled" else TensorEdges(links, removed, CPU)

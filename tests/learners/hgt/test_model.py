@@ -5,11 +5,13 @@ import pytest
 import torch
 
 from corollary.graph.typed_links import TypedLinks
+from corollary.learners.hgt.config import SamplingConfig
 from corollary.learners.protocol import Queries, Scorer
+from corollary.learners.row_storage import RowStorage
 from corollary.training import checkpoints
 from corollary.training.optimizers import OptimizerConfig
 from corollary.training.steps import GradientSteps
-from tests.learners.hgt.small import small_hgt
+from tests.learners.hgt.small import WAYS, small_hgt
 from tests.reference import hgt as plain
 
 POSITION = {"epoch": 0, "step": 0, "updates": 0, "learning_rate": 0.0, "averaged": False, "loop": {}}
@@ -20,6 +22,16 @@ def doubled(model):
     model.double()
     model.entities.parts["weight"] = model.entities.parts["weight"].double()
     return model
+
+
+def times_of(model, batch, relation):
+    """How often each row of a batch answers a directed relation in triples that are not hidden, one by one."""
+    links, rows = model.asking, range(40) if batch.rows is None else batch.rows.tolist()
+    found, hidden = dict.fromkeys(range(40), 0), links.hidden(batch.triples)
+    for number in np.flatnonzero(links.relations == relation % 5).tolist():
+        if not hidden[number]:
+            found[int((links.tails if relation < 5 else links.heads)[number])] += 1
+    return torch.tensor([found[row] for row in rows], dtype=torch.float64)
 
 
 def plain_loss(model, batch, x):
@@ -36,9 +48,12 @@ def plain_loss(model, batch, x):
         for asked, answer in zip(question.asked_by.tolist(), question.answers.tolist(), strict=True):
             query = z[question.asking[asked]] * decoder.product[question.relation % decoder.relations]
             query = query + decoder.answering[question.relation]
-            true = query @ z[answer]
+            counted = (
+                decoder.popularity[question.relation] * times_of(model, batch, question.relation).log1p()
+            )
+            true = query @ z[answer] + counted[answer]
             others = [
-                query @ z[row] + question.log_weights[place].double()
+                query @ z[row] + counted[row] + question.log_weights[place].double()
                 for place, row in enumerate(question.candidates.tolist())
                 if (asked, place) not in known
             ]
@@ -73,6 +88,25 @@ def test_loss_and_gradients_equal_the_plain_version(typed, convolution):
         )
 
 
+def test_inputs_that_a_step_leaves_out_have_no_gradient(typed):
+    """Whole nodes, by a mask that the step decides; value and gradient as with the masked input, float64, 1e-10."""
+    model = doubled(small_hgt(typed, input_dropout=0.5)).train()
+    model.entities.prepare_training(GradientSteps(model, OptimizerConfig(), device=model.device).table_rule)
+    batch = model.batches(typed, seed=0, epoch=0)[1]
+    ours = model.loss(batch).item()
+    ((_, _, table),) = model.entities._touched.merged()
+    for _, parameter in model.named_parameters():
+        parameter.grad = None
+    x = model.entities.parts["weight"].clone().requires_grad_()
+    known = model.nameless.scaled_rows(slice(0, 40), 1, batch.place, like=x)
+    assert set(known.flatten().tolist()) == {0.0, 2.0}
+    theirs = plain_loss(model, batch, x * known)
+    theirs.backward()
+    assert ours == pytest.approx(theirs.item(), abs=1e-10)
+    torch.testing.assert_close(table, x.grad, rtol=0, atol=1e-10)
+    assert (table[known[:, 0] == 0] == 0).all()
+
+
 def test_a_seed_repeats(typed):
     """The same bits after three steps, whatever ran before; another seed gives others."""
 
@@ -99,6 +133,27 @@ def test_training_lowers_the_loss(typed, convolution):
     batch = model.batches(typed, seed=0, epoch=0)[0]
     losses = [steps.update([batch], lr=0.01, update=number).loss for number in range(1, 31)]
     assert losses[-1] < 0.9 * losses[0]
+
+
+@pytest.mark.parametrize("table", ["same", "rowwise_adagrad"])
+@pytest.mark.parametrize("way", [None, "neighbors"])
+def test_mapped_files_give_the_same_bytes(typed, tmp_path, way, table):
+    """Input embeddings, moments, layer outputs and scores, after three steps; in memory and in mapped files."""
+
+    def trained(storage):
+        model = small_hgt(typed, storage=storage, dropout=0.2)
+        if way is not None:
+            model.asks(typed, model.asking.config, SamplingConfig.build(WAYS[way]))
+        steps = GradientSteps(model.train(), OptimizerConfig(table=table), device=model.device, clip_norm=1.0)
+        for number, batch in enumerate(model.batches(typed, seed=0, epoch=0)[:3], start=1):
+            steps.update([batch], lr=0.01, update=number)
+        moments = model.entities.moments.values()
+        return [model.entities.parts["weight"], *moments, model.eval().embeddings(), scores(model)]
+
+    memory, disk = trained(None), trained(RowStorage("cpu", "disk", tmp_path))
+    assert len(memory) == {"same": 6, "rowwise_adagrad": 4}[table]
+    for one, other in zip(memory, disk, strict=True):
+        assert torch.equal(one, other)
 
 
 def test_save_then_load_scores_the_same_bytes(typed, tmp_path):
@@ -168,3 +223,14 @@ def test_contrast_equals_its_plain_version(typed):
     theirs.backward()
     torch.testing.assert_close(ours, theirs.detach(), rtol=0, atol=1e-10)
     torch.testing.assert_close(gradient, given.grad, rtol=0, atol=1e-10)
+
+
+def test_popularity_adds_what_train_counts(typed):
+    """Entities that answer often gain on those that do not, by the learnt number times the log; nothing where it is off."""
+    model, without = small_hgt(typed).eval(), small_hgt(typed, popularity=False, typed_scores=False).eval()
+    model.decoder.popularity.data[0] = 2.0
+    train, answered = np.asarray(typed.triples("train")), np.zeros(40)
+    np.add.at(answered, train[train[:, 1] == 0, 2], 1)
+    diseases = np.asarray(typed.types) == typed.info.node_types.index("disease")
+    gained = (scores(model)[0] - scores(without)[0]).numpy()[diseases]
+    np.testing.assert_allclose(gained, 2 * np.log1p(answered[diseases]), rtol=1e-6, atol=1e-6)

@@ -9,13 +9,8 @@ from corollary.learners.hgt.questions import leaked
 from corollary.training.optimizers import OptimizerConfig
 from corollary.training.prefetch import prefetch
 from corollary.training.steps import GradientSteps
-from tests.learners.hgt.small import small_hgt
+from tests.learners.hgt.small import WAYS, small_hgt
 from tests.learners.hgt.test_model import doubled, plain_loss
-
-WAYS = {
-    "edges": {"name": "edges", "edge_sample_size": 25, "batches": 6},
-    "neighbors": {"name": "neighbors", "num_neighbors": (3, 2), "node_batch_size": 30, "batches": 6},
-}
 
 
 def drawn(graph, way, *, asks=None, seed=0, **model):
@@ -86,6 +81,23 @@ def test_fan_outs_hold_for_every_node_and_edge_type(typed):
         into[target, relation] = into.get((target, relation), 0) + 1
     assert all(count <= (3 if target in seeds else 2) for (target, _), count in into.items())
     assert max(into.values()) == 3
+
+
+def test_a_budget_draws_so_many_nodes_of_each_type_and_takes_all_their_edges(typed):
+    """Beside the ends of what is asked at most two a type and round; every edge between nodes drawn that is not hidden."""
+    model = drawn(typed, "budget")
+    links = model.asking
+    for batch in model.batches(typed, seed=0, epoch=0):
+        rows = set(batch.rows.tolist())
+        seeds = set(links.heads[batch.triples].tolist()) | set(links.tails[batch.triples].tolist())
+        assert seeds <= rows
+        beside = np.array(sorted(rows - seeds))
+        assert np.bincount(links.nodes.types_of(beside), minlength=3).max() <= 4
+        hidden = links.hidden(batch.triples)
+        ends = zip(links.heads.tolist(), links.tails.tolist(), strict=True)
+        inside = [i for i, (head, tail) in enumerate(ends) if {head, tail} <= rows and not hidden[i]]
+        met = [number for *_, number in messages(batch, links)]
+        assert sorted(met) == sorted(inside * 2)
 
 
 @pytest.mark.parametrize("way", list(WAYS))

@@ -12,7 +12,8 @@ from corollary.records.explanation import Explanation, Missing
 from corollary.reports.explanation_text import as_text
 from corollary.runs.explaining.explain import Cancelled, ExplainConfig, Explainer, explain_prediction
 from corollary.runs.run import Run
-from corollary.runs.tracing.tracin import TracInConfig, tracin
+from corollary.runs.tracing.config import TracInConfig
+from corollary.runs.tracing.tracin import tracin
 from tests.conftest import tiny_graph
 from tests.reference.pair_paths import all_paths
 

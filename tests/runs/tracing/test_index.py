@@ -9,9 +9,10 @@ import pytest
 from corollary.errors import ConfigError, RunDamaged, RunError, StorageError
 from corollary.runs.run import Run
 from corollary.runs.tracing import index as indexing
+from corollary.runs.tracing.config import TracInConfig
 from corollary.runs.tracing.index import IndexConfig, build_index, open_index
 from corollary.runs.tracing.indexed import tracin_by_index
-from corollary.runs.tracing.tracin import TracInConfig, tracin
+from corollary.runs.tracing.tracin import tracin
 from tests.runs.tracing.test_tracin import change_weights, some_test
 
 

@@ -23,7 +23,8 @@ PROGRAM = """
 import json, sys
 import numpy as np
 from corollary.runs.run import Run
-from corollary.runs.tracing.tracin import TracInConfig, tracin
+from corollary.runs.tracing.config import TracInConfig
+from corollary.runs.tracing.tracin import tracin
 from corollary.runs.tracing.files import write_json, write_table
 run, place, options, asked, limit = Run.open(sys.argv[1]), sys.argv[2], *map(json.loads, sys.argv[3:])
 found = tracin(run, np.array(run.graph.triples("test")[:asked]).astype(np.int64), TracInConfig(**options), memory_limit=limit)
@@ -122,8 +123,9 @@ def _life(run: str, output: str, deadly: int | None) -> None:
     import torch
 
     from corollary.runs.run import Run
+    from corollary.runs.tracing.config import TracInConfig
     from corollary.runs.tracing.files import write_json
-    from corollary.runs.tracing.tracin import TracInConfig, tracin
+    from corollary.runs.tracing.tracin import tracin
 
     torch.set_num_threads(1)
     changes = 0

@@ -25,8 +25,9 @@ from corollary.records.sealing import sealed
 from corollary.runs.config import RunConfig
 from corollary.runs.conve import train_conve
 from corollary.runs.run import Run
+from corollary.runs.tracing.config import TracInConfig
 from corollary.runs.tracing.files import write_json, write_table
-from corollary.runs.tracing.tracin import TracInConfig, asked_triples, suspects, tracin, training_rows
+from corollary.runs.tracing.tracin import asked_triples, suspects, tracin, training_rows
 from corollary.storage import sha256
 from tests.reference.conve import PlainConvE
 

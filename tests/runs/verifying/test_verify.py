@@ -15,7 +15,8 @@ from corollary.graph.answers import AnswerIndex
 from corollary.runs.config import RunConfig
 from corollary.runs.conve import train_conve
 from corollary.runs.run import Run
-from corollary.runs.tracing.tracin import TracInConfig, tracin
+from corollary.runs.tracing.config import TracInConfig
+from corollary.runs.tracing.tracin import tracin
 from corollary.runs.verifying import retraining as retraining_module
 from corollary.runs.verifying.deletion import RANDOM, SHARED, DeletionStudy, spare_last
 from corollary.runs.verifying.planted import plant

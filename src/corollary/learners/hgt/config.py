@@ -25,6 +25,11 @@ class HgtConfig(Config):
     """hgt, or with the same machinery gat (additive attention) or rgcn (means)."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """On what a layer adds to a node."""
+    input_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the nodes whose input a step leaves out as a whole, so that they are known by their neighbours alone."""
+    inputs: Literal["fit", "memory", "disk"] = "fit"
+    """Where input embeddings with their optimiser state and the layer outputs of inference lie: in memory, in mapped
+    files, or in files where the limit asks for it (CPU). The numbers are the same bytes."""
     input_std: PositiveFloat = 0.1
     """Deviation of the input embeddings at the start."""
     features: dict[str, Path] = Field({})
@@ -32,7 +37,10 @@ class HgtConfig(Config):
     features_alone: bool = False
     """Nodes of types with features have no input embeddings beside them."""
     decoder_bias: bool = True
-    """Each directed relation has a number for every entity as its answer, learnt (how often it answers)."""
+    """Each directed relation has a vector beside that of its product: how well an embedding answers it, whoever asks."""
+    popularity: bool = True
+    """Scores grow with how often an entity answers the relation among the edges that carry messages: by the log of one
+    more than that, times a number learnt for each directed relation. Attention takes means: it cannot count."""
     typed_scores: bool = True
     """Entities of a type that never answers a relation in train score below all others."""
 
@@ -89,19 +97,25 @@ class LinksConfig(Config):
     of all relations, none but its own, or those named here."""
     negatives: NegativesConfig = NegativesConfig()
     contrast: ContrastConfig | None = None
+    """A contrastive loss beside that of links: set its `relation`, and perhaps `weight`, `temperature` and `anchors`."""
 
 
 class SamplingConfig(Config):
     """Training on drawn parts of the graph in place of the whole. Embeddings are made from the whole all the same."""
 
-    name: Literal["none", "edges", "neighbors"] = "none"
+    name: Literal["none", "edges", "neighbors", "budget"] = "none"
     """none: exact, over all edges. edges: so many edges of every relation and the nodes they link. neighbors: so many
-    edges into every node, by edge type, around the nodes that are asked."""
+    edges into every node, by edge type, around the nodes that are asked. budget (HGSampling): so many nodes of every
+    type around them, drawn by how much of their neighbours' edges they have, and all edges between nodes drawn."""
     edge_sample_size: PositiveInt = 5000
     """edges: edges of each relation in a part; one in `links.folds` of them is asked for, and carries no message."""
     num_neighbors: tuple[PositiveInt, ...] = (10, 10)
     """neighbors: most edges of a node and edge type, one number a hop, the nearest first."""
     node_batch_size: PositiveInt = 512
-    """neighbors: about so many nodes are asked; relations that are asked for share them evenly."""
+    """neighbors, budget: about so many nodes are asked; relations that are asked for share them evenly."""
+    width: PositiveInt = 256
+    """budget: nodes of each type that a round draws."""
+    rounds: PositiveInt = 2
+    """budget: times that nodes are drawn, each among the neighbours of all that were drawn before."""
     batches: PositiveInt = 100
     """Parts in an epoch."""

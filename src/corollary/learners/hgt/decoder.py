@@ -1,7 +1,7 @@
 """Scores of answers from embeddings, and the loss of what a step asks.
 
-score(e, r, a) = (z_e * w_r + u_r) . z_a: w_r of the relation, u_r of the directed relation (how often an entity like a
-answers at all). The loss of an edge is that of a softmax over its true answer and all candidates that train does not
+score(e, r, a) = (z_e * w_r + u_r) . z_a + p_r log(1 + n_ra): w_r of the relation, u_r and p_r of the directed relation
+(how often an entity like a answers it, and how often a itself does: n_ra, counted in the messages). The loss of an edge is that of a softmax over its true answer and all candidates that train does not
 know to be true. Source: Yang et al. 2015 (DistMult) for the product; Jean et al. 2015 for sampled softmax.
 """
 
@@ -18,18 +18,25 @@ SCORES = 1 << 22
 
 
 class Decoder(nn.Module):
-    """Weights: a vector for every relation, and with `bias` one for every directed relation."""
+    """Weights: a vector for every relation, with `bias` one and with `popularity` a number for every directed one."""
 
-    def __init__(self, relations: int, dim: int, seed: int, *, bias: bool) -> None:
+    def __init__(self, relations: int, dim: int, seed: int, *, bias: bool, popularity: bool) -> None:
         super().__init__()
         self.relations = relations
         self.product = nn.Parameter(1 + normal(seed, "decoder", relations, dim, std=0.1))
         self.answering = nn.Parameter(torch.zeros(2 * relations, dim)) if bias else None
+        self.popularity = nn.Parameter(torch.full((2 * relations,), 0.5)) if popularity else None
 
     def query(self, z: Float[Tensor, "n dim"], relation: Int[Tensor, " n"] | int) -> Float[Tensor, "n dim"]:
         """What an answer's embedding is multiplied with; the relation is directed."""
         made = z * self.product[relation % self.relations]
         return made if self.answering is None else made + self.answering[relation]
+
+    def counted(self, relation: int, times: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """What popularity adds to scores of entities that answer so many times."""
+        if self.popularity is None:
+            return torch.zeros_like(times)
+        return self.popularity[relation] * times.to(self.popularity.dtype).log1p()
 
     def loss(
         self,
@@ -60,12 +67,14 @@ class Decoder(nn.Module):
                 answers = _leaf(z, question.answers[edges], gradient)
                 query = self.query(asking, question.relation)
                 scores = query @ candidates.T + question.log_weights.to(z.dtype)
+                scores = scores + self.counted(question.relation, question.times[1])
                 inside = (question.known[0] >= first) & (question.known[0] < last)
                 known = question.known[:, inside]
                 scores[known[0] - first, known[1]] = -torch.inf
                 others = _log_sum(scores)
                 place = question.asked_by[edges] - first
                 true = (query[place] * answers).sum(1)
+                true = true + self.counted(question.relation, question.times[0][edges])
                 loss = softplus(others[place] - true).sum() * scale
             if gradient is not None:
                 loss.backward()

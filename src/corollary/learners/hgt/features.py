@@ -11,8 +11,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from corollary.graph.typed_links import BLOCK_ROWS, TypedRows
-from corollary.learners.hgt.convolutions import grad_of
+from corollary.learners.hgt.typed_linear import grad_of
 from corollary.learners.layers import uniform
+from corollary.learners.row_storage import RowStorage
 
 
 class Features(nn.Module):
@@ -61,11 +62,17 @@ class Features(nn.Module):
                 values = torch.from_numpy(np.array(chosen)).to(parameter.device, parameter.dtype)
                 yield parameter, places, values
 
-    def add(self, x: Float[Tensor, "places width"], rows: Tensor | None) -> Float[Tensor, "places width"]:
-        """Input rows with what features give; a copy, but where no type has features."""
+    def add(
+        self,
+        x: Float[Tensor, "places width"],
+        rows: Tensor | None,
+        *,
+        storage: RowStorage | None = None,
+    ) -> Float[Tensor, "places width"]:
+        """Input rows with what features give: x itself where no type has features, else a copy, in `storage` if given."""
         if not self._given:
             return x
-        x = x.clone()
+        x = (torch.empty_like(x) if storage is None else storage.like(x)).copy_(x)
         for parameter, places, values in self._blocks(rows):
             if self.alone:
                 x[places] = 0

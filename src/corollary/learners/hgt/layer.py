@@ -7,20 +7,31 @@ and head; keys, values and all else are made again. Everything that grows with t
 Source: Hu et al. 2020, equations 1 to 5.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
-from corollary.graph.typed_links import EdgeType, TypedLinks
+from corollary.graph.typed_links import TypedLinks
 from corollary.learners.hgt.config import HgtConfig
-from corollary.learners.hgt.convolutions import CONVOLUTIONS, Convolution, TypedLinear, grad_of
+from corollary.learners.hgt.convolution import Block, Convolution, Pull, Sums
 from corollary.learners.hgt.edges import Edges
+from corollary.learners.hgt.gat_convolution import GatConvolution
+from corollary.learners.hgt.hgt_convolution import HgtConvolution
+from corollary.learners.hgt.rgcn_convolution import RgcnConvolution
+from corollary.learners.hgt.typed_linear import TypedLinear, grad_of
 from corollary.learners.layers import Dropout
 from corollary.learners.protocol import Place
+from corollary.learners.row_storage import RowStorage
+
+CONVOLUTIONS: dict[str, Callable[..., Any]] = {
+    "hgt": HgtConvolution,
+    "gat": GatConvolution,
+    "rgcn": RgcnConvolution,
+}
 
 
 class Saved(NamedTuple):
@@ -41,53 +52,52 @@ class Layer(nn.Module):
 
     convolution: Convolution
 
-    def __init__(
-        self,
-        config: HgtConfig,
-        types: int,
-        relations: int,
-        edge_types: Sequence[EdgeType],
-        seed: int,
-        number: int,
-    ) -> None:
+    def __init__(self, config: HgtConfig, links: TypedLinks, directed: int, seed: int, number: int) -> None:
+        """Fresh weights.
+
+        Args:
+            directed: relations, each direction counted.
+            number: of the layer, from 0.
+        """
         super().__init__()
-        name, width = f"layer {number}", config.hidden_dim
-        self.convolution = CONVOLUTIONS[config.convolution](config, types, relations, edge_types, seed, name)
+        name, width, types = f"layer {number}", config.hidden_dim, links.nodes.num_types
+        self.convolution = CONVOLUTIONS[config.convolution](config, links, directed, seed, name)
         self.update = TypedLinear(seed, f"{name} update", types, width, width)
         self.gate = nn.Parameter(torch.ones(types))
         self.dropout = Dropout(name, config.dropout)
 
     def forward(
-        self,
-        x: Float[Tensor, "rows width"],
-        links: TypedLinks,
-        edges: Edges,
-        place: Place | None = None,
-        *,
-        keep: bool = True,
-        out: Float[Tensor, "rows width"] | None = None,
-    ) -> tuple[Float[Tensor, "rows width"], Saved | None]:
-        """All rows, and with `keep` what `backward` needs.
+        self, x: Float[Tensor, "rows width"], links: TypedLinks, edges: Edges, place: Place | None = None
+    ) -> tuple[Float[Tensor, "rows width"], Saved]:
+        """All rows, and what `backward` needs. `place` is for dropout; none without."""
+        out = torch.empty_like(x)
+        saved = Saved(x, torch.empty_like(x), x.new_empty(len(x), self.convolution.attn))
+        for rows, sums, made in self._blocks(x, links, edges, place):
+            out[rows], saved.messages[rows], saved.log_mass[rows] = made, *sums
+        return out, saved
 
-        Args:
-            place: for dropout; none without.
-            out: written into where it is given, such as a mapped file.
-        """
+    def infer(
+        self, x: Float[Tensor, "rows width"], links: TypedLinks, edges: Edges, storage: RowStorage
+    ) -> Float[Tensor, "rows width"]:
+        """All rows, nothing kept; where they lie in mapped files, pages are let go of block by block."""
+        out = storage.like(x)
+        for rows, _, made in self._blocks(x, links, edges, None):
+            out[rows] = made
+            storage.drop()
+        return out
+
+    def _blocks(
+        self, x: Float[Tensor, "rows width"], links: TypedLinks, edges: Edges, place: Place | None
+    ) -> Iterator[tuple[slice, Sums, Float[Tensor, "block width"]]]:
+        """Rows, messages and output of every block."""
         projected = self.convolution.project(x, links.nodes)
-        out = torch.empty_like(x) if out is None else out
-        saved = None
-        if keep:
-            saved = Saved(x, torch.empty_like(x), x.new_empty(len(x), self.convolution.attn))
         for number, (kind, rows) in enumerate(links.nodes.blocks(links.block_rows)):
-            segments = list(links.segments(number))
-            messages, log_mass = self.convolution.messages(x[rows], kind, rows, segments, edges, projected)
-            if saved is not None:
-                saved.messages[rows], saved.log_mass[rows] = messages, log_mass
-            added = self.update.block(gelu(messages), kind)
+            block = Block(x[rows], kind, rows, list(links.segments(number)), edges)
+            sums = self.convolution.messages(block, projected)
+            added = self.update.block(gelu(sums.messages), kind)
             mask = self._mask(rows, place, added)
             added = added if mask is None else added.mul_(mask)
-            torch.lerp(x[rows], added, self.gate[kind].detach().sigmoid(), out=out[rows])
-        return out, saved
+            yield rows, sums, torch.lerp(x[rows], added, self.gate[kind].detach().sigmoid())
 
     def backward(
         self,
@@ -113,10 +123,10 @@ class Layer(nn.Module):
             active_back = torch.zeros_like(active)
             self.update.block_backward(active, kind, through, active_back)
             pull.mul_(1 - gate)
-            convolution.messages_backward(
-                x[rows], kind, rows, list(links.segments(number)), edges, projected, messages, saved.log_mass[rows],
-                active_back.mul_(gelu_slope(messages)), back, pull,
-            )  # fmt: skip
+            block = Block(x[rows], kind, rows, list(links.segments(number)), edges)
+            sums = Sums(messages, saved.log_mass[rows])
+            message_back = active_back.mul_(gelu_slope(messages))
+            convolution.messages_backward(block, projected, sums, Pull(message_back, back, pull))
         convolution.project_backward(x, links.nodes, back, gradient)
         return gradient
 

@@ -6,11 +6,11 @@ Source: Hu et al. 2020, "Heterogeneous graph transformer". Published for ogbn-ma
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from corollary.graph.folder import Graph
@@ -18,13 +18,15 @@ from corollary.graph.typed_links import BLOCK_ROWS, TypedLinks
 from corollary.learners.entity_table import EntityTable
 from corollary.learners.hgt.config import HgtConfig, LinksConfig, SamplingConfig
 from corollary.learners.hgt.contrast import Contrast
-from corollary.learners.hgt.convolutions import TypedLinear
 from corollary.learners.hgt.decoder import Decoder
-from corollary.learners.hgt.edges import Removed, edges_of
+from corollary.learners.hgt.edges import Removed
 from corollary.learners.hgt.features import Features
 from corollary.learners.hgt.layer import Layer, Saved
 from corollary.learners.hgt.parts import DrawnParts, Parts
 from corollary.learners.hgt.questions import Asked, Links, WholeGraph
+from corollary.learners.hgt.tensor_edges import edges_of
+from corollary.learners.hgt.typed_linear import TypedLinear
+from corollary.learners.layers import Dropout
 from corollary.learners.protocol import Files, Place, Queries
 from corollary.learners.row_storage import RowStorage
 
@@ -61,17 +63,21 @@ class Hgt(nn.Module):
         )
         self.entities.initialise(seed, std=config.input_std)
         self.features = Features(features or {}, nodes, config.hidden_dim, seed, alone=config.features_alone)
+        self.nameless = Dropout("inputs", config.input_dropout)
         self.steps = [
-            Layer(config, nodes.num_types, 2 * num_relations, links.edge_types, seed, number)
-            for number in range(config.layers)
+            Layer(config, links, 2 * num_relations, seed, number) for number in range(config.layers)
         ]
         self.layers = nn.ModuleList(self.steps)
         self.output = TypedLinear(seed, "output", nodes.num_types, config.embedding_dim, config.hidden_dim)
-        self.decoder = Decoder(num_relations, config.embedding_dim, seed, bias=config.decoder_bias)
+        self.decoder = Decoder(
+            num_relations, config.embedding_dim, seed, bias=config.decoder_bias, popularity=config.popularity
+        )
         self.asking: Links | None = None
         self.parts: Parts | None = None
         self.contrast: Contrast | None = None
-        self._embedded: Tensor | None = None
+        self._embedded: Tensor | None
+        self._storage: RowStorage
+        self.release()
         allowed = np.zeros((2 * num_relations, nodes.num_types), bool)
         for kind in links.edge_types:
             allowed[kind.relation, kind.target] = True
@@ -97,12 +103,12 @@ class Hgt(nn.Module):
 
     def train(self, mode: bool = True) -> "Hgt":
         """Embeddings that were made for scoring are forgotten."""
-        self._embedded = None
+        self.release()
         return super().train(mode)
 
     def release(self) -> None:
-        """Forget the embeddings made for scoring."""
-        self._embedded = None
+        """Forget the embeddings made for scoring, and the files that they lie in."""
+        self._embedded, self._storage = None, self.entities.storage.another()
 
     def files(self) -> Files:
         """The weights, and the rows of input embeddings in the order of types."""
@@ -125,15 +131,12 @@ class Hgt(nn.Module):
         links: TypedLinks,
         removed: Removed,
         place: Place | None,
-        *,
-        keep: bool,
     ) -> tuple[Float[Tensor, "rows hidden"], list[Saved]]:
-        """All layers over some links, and with `keep` what the backward pass needs."""
+        """All layers over some links, and what the backward pass needs."""
         edges, kept = edges_of(links, removed, x.device), []
         for layer in self.steps:
-            x, saved = layer(x, links, edges, place, keep=keep)
-            if saved is not None:
-                kept.append(saved)
+            x, saved = layer(x, links, edges, place)
+            kept.append(saved)
         return x, kept
 
     def loss(self, batch: Asked, *, share: float = 1.0) -> Float[Tensor, ""]:
@@ -148,7 +151,9 @@ class Hgt(nn.Module):
         nodes, rows = batch.links.nodes, batch.rows
         x = self.entities.parts["weight"] if rows is None else self.entities.gathered(rows)[0]
         x = self.features.add(x, rows)
-        hidden, saved = self.encode(x, batch.links, batch.removed, batch.place, keep=True)
+        known = self.nameless.scaled_rows(slice(0, len(x)), 1, batch.place, like=x)
+        x = x if known is None else x * known
+        hidden, saved = self.encode(x, batch.links, batch.removed, batch.place)
         z = self.output.rows(hidden, nodes)
         back = torch.zeros_like(z)
         total = z.new_zeros(())
@@ -163,8 +168,10 @@ class Hgt(nn.Module):
         edges = edges_of(batch.links, batch.removed, gradient.device)
         for layer in reversed(self.steps):
             gradient = layer.backward(gradient, saved.pop(), batch.links, edges, batch.place)
+        gradient = gradient if known is None else gradient.mul_(known)
         self.features.backward(gradient, rows)
         every = torch.arange(len(gradient), device=gradient.device) if rows is None else rows
+        self.entities.storage.drop()
         self.entities.add_gradient(every, gradient, None)
         return total.detach().requires_grad_()
 
@@ -172,26 +179,63 @@ class Hgt(nn.Module):
     def embeddings(self) -> Float[Tensor, "entities dim"]:
         """Of every entity, in the order of ids, over all training edges. Kept until training goes on."""
         if self._embedded is None:
-            x = self.features.add(self.entities.parts["weight"], None)
-            x, _ = self.encode(x, self.links, None, None, keep=False)
-            z = self.output.rows(x, self.links.nodes)
-            del x
-            self._embedded = z[torch.from_numpy(self.links.nodes.row_of.astype(np.int64)).to(z.device)]
+            self._embedded = self._inferred(self._storage)
         return self._embedded
 
+    def _inferred(self, storage: RowStorage) -> Float[Tensor, "entities dim"]:
+        """Layer by layer. Outputs lie where input embeddings do; files of layers are gone when this is done."""
+        scratch, nodes = self.entities.storage.another(), self.links.nodes
+        x = self.features.add(self.entities.parts["weight"], None, storage=scratch)
+        edges = edges_of(self.links, None, x.device)
+        for layer in self.steps:
+            x = layer.infer(x, self.links, edges, scratch)
+            self.entities.storage.drop()
+        z = scratch.allocate(len(x), self.config.embedding_dim, dtype=x.dtype)
+        self.output.rows(x, nodes, out=z)
+        found = storage.like(z)
+        for start in range(0, len(z), BLOCK_ROWS):
+            rows = slice(start, start + BLOCK_ROWS)
+            found[rows] = scratch.gather(z, torch.from_numpy(nodes.row_of[rows].astype(np.int64)))
+            storage.drop()
+        return found
+
     @torch.no_grad()
-    def prepare(self, queries: Queries) -> tuple[Tensor, Tensor]:
-        """Query vectors and their relations."""
+    def prepare(self, queries: Queries) -> "Prepared":
+        """Memory: 4 bytes an entity for each distinct relation, beside the query vectors."""
         assert not self.training, "call eval() before scoring"
         queries = queries.to(self.device)
-        z = self.embeddings()[queries.entity_ids]
-        return self.decoder.query(z, queries.relation_ids), queries.relation_ids
+        embeddings = self.embeddings()
+        asking = self._storage.gather(embeddings, queries.entity_ids)
+        distinct, place = queries.relation_ids.unique(return_inverse=True)
+        added = None
+        if self.decoder.popularity is not None:
+            added = torch.stack([self._counted(relation) for relation in distinct.tolist()])
+        return Prepared(self.decoder.query(asking, queries.relation_ids), queries.relation_ids, place, added)
 
-    def scores(self, prepared: Any, rows: slice, out: Tensor | None = None) -> Float[Tensor, "queries rows"]:
-        """Products with the embeddings of some entities."""
-        query, relations = prepared
-        z = self.embeddings()[rows]
-        made = torch.mm(query, z.T, out=out) if out is not None else torch.mm(query, z.T)
+    def _counted(self, relation: int) -> Float[Tensor, " entities"]:
+        """What popularity in train adds to the score of every entity."""
+        times = self.links.answering(relation)[self.links.nodes.row_of]
+        return self.decoder.counted(relation, torch.from_numpy(times).float().to(self.device))
+
+    def scores(
+        self, prepared: "Prepared", rows: slice, out: Tensor | None = None
+    ) -> Float[Tensor, "queries rows"]:
+        """Products with the embeddings of some entities, and what popularity adds."""
+        embeddings = self.embeddings()
+        made = torch.mm(prepared.query, self._storage.view(embeddings, rows).T, out=out)
+        if prepared.added is not None:
+            made += prepared.added[:, rows][prepared.place]
         if self.config.typed_scores:
-            made.masked_fill_(~self._allowed[relations][:, self._kinds[rows]], NEVER)
+            made.masked_fill_(~self._allowed[prepared.relations][:, self._kinds[rows]], NEVER)
         return made
+
+
+class Prepared(NamedTuple):
+    """Queries ready to be scored."""
+
+    query: Float[Tensor, "queries dim"]
+    relations: Int[Tensor, " queries"]
+    place: Int[Tensor, " queries"]
+    """Row of `added` of each query."""
+    added: Float[Tensor, "distinct entities"] | None
+    """What popularity adds, by relation."""

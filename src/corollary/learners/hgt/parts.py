@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Int, UInt
 
-from corollary.graph.sampling import EdgeSampler, NeighbourSampler, Part
+from corollary.graph.sampling import BudgetSampler, EdgeSampler, NeighbourSampler, Part
 from corollary.learners.hgt.config import SamplingConfig
 from corollary.learners.hgt.questions import Asked, Links, mixed
 from corollary.learners.protocol import Place
@@ -25,39 +25,42 @@ class Parts:
         self.config, self.links = config, links
         ends = (links.heads, links.relations, links.tails)
         self.edges = EdgeSampler(links.links, *ends, links.graph.num_relations)
-        self.neighbours = NeighbourSampler(links.links) if config.name == "neighbors" else None
-
-    def asked(self, place: Place) -> tuple[Int[np.ndarray, " drawn"], Int[np.ndarray, " asked"]]:
-        """Triples that a part is made of (edges) or around (neighbors), and those it asks for, ascending."""
-        config, links = self.config, self.links
-        where = (place.epoch, place.step)
-        if config.name == "neighbors":
-            each = max(1, config.node_batch_size // (2 * max(1, int(links.asked.sum()))))
-            drawn = self.edges.draw(each, place.seed, *where)
-            drawn = np.sort(drawn[links.asked[links.relations[drawn]]])
-            return drawn, drawn
-        drawn = self.edges.draw(config.edge_sample_size, place.seed, *where)
-        fold = mixed(links.pairs[drawn], place.seed, place.epoch) % np.uint64(links.config.folds)
-        chosen = (fold == np.uint64(place.step % links.config.folds)) & links.asked[links.relations[drawn]]
-        return drawn, np.sort(drawn[chosen])
+        self._neighbours = NeighbourSampler(links.links) if config.name == "neighbors" else None
+        self._budget = BudgetSampler(links.links) if config.name == "budget" else None
 
     def make(self, place: Place) -> Asked:
         """One batch."""
-        drawn, asked = self.asked(place)
-        hidden = self.links.hidden(asked)
-        if self.neighbours is None:
-            part = self.edges.part(drawn, hidden)
+        if self.config.name == "edges":
+            part, asked, hidden = self._drawn(place)
         else:
-            seeds = np.unique(np.concatenate([self.links.heads[asked], self.links.tails[asked]]))
-            fan_outs = self.config.num_neighbors
-            part = self.neighbours.part(seeds, fan_outs, hidden, place.seed, place.epoch, place.step)
-        return self.batch(part, asked, place)
-
-    def batch(self, part: Part, asked: Int[np.ndarray, " asked"], place: Place) -> Asked:
-        """The questions of a part, with rows of the part."""
-        questions = self.links.questions(asked, place, part.local)
+            part, asked, hidden = self._around(place)
+        questions = self.links.questions(asked, hidden, place, part.local)
         rows = torch.from_numpy(part.rows.astype(np.int64))
         return Asked(questions, asked, place, part.links, None, rows)
+
+    def _drawn(self, place: Place) -> tuple[Part, Int[np.ndarray, " asked"], UInt[np.ndarray, " triples"]]:
+        """Drawn edges; one fold of them is asked for, and hidden."""
+        config, links = self.config, self.links
+        drawn = self.edges.draw(config.edge_sample_size, place.seed, place.epoch, place.step)
+        fold = mixed(links.pairs[drawn], place.seed, place.epoch) % np.uint64(links.config.folds)
+        chosen = (fold == np.uint64(place.step % links.config.folds)) & links.asked[links.relations[drawn]]
+        asked = np.sort(drawn[chosen])
+        hidden = links.hidden(asked)
+        return self.edges.part(drawn, hidden), asked, hidden
+
+    def _around(self, place: Place) -> tuple[Part, Int[np.ndarray, " asked"], UInt[np.ndarray, " triples"]]:
+        """What lies around both ends of edges that are asked for, and hidden."""
+        config, links = self.config, self.links
+        where = (place.seed, place.epoch, place.step)
+        each = max(1, config.node_batch_size // (2 * max(1, int(links.asked.sum()))))
+        drawn = self.edges.draw(each, *where)
+        asked = np.sort(drawn[links.asked[links.relations[drawn]]])
+        hidden = links.hidden(asked)
+        seeds = np.unique(np.concatenate([links.heads[asked], links.tails[asked]]))
+        if self._neighbours is not None:
+            return self._neighbours.part(seeds, config.num_neighbors, hidden, *where), asked, hidden
+        assert self._budget is not None
+        return self._budget.part(seeds, config.width, config.rounds, hidden, *where), asked, hidden
 
 
 class DrawnParts(Sequence[Asked]):

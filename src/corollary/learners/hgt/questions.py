@@ -20,11 +20,10 @@ from corollary.graph.folder import Graph
 from corollary.graph.pairs import hidden_with, pair_numbers
 from corollary.graph.typed_links import EdgeType, TypedLinks, TypedRows
 from corollary.kernels.known_answers import known_among
+from corollary.kernels.splitmix import words
 from corollary.learners.hgt.config import LinksConfig, NegativesConfig
 from corollary.learners.protocol import Place
 from corollary.randomness import generator
-
-_MIX = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,8 @@ class Question:
     candidates: Int[Tensor, " candidates"]
     log_weights: Float[Tensor, " candidates"]
     """Log of the number of entities that a candidate stands for."""
+    times: tuple[Float[Tensor, " edges"], Float[Tensor, " candidates"]]
+    """How often answers, and candidates, answer the relation in triples that carry messages."""
     known: Int[Tensor, "2 known"]
     """Places in `asking` and in `candidates` of what train knows to be true."""
     weight: float
@@ -54,6 +55,7 @@ class Question:
             self.answers.to(device),
             self.candidates.to(device),
             self.log_weights.to(device),
+            (self.times[0].to(device), self.times[1].to(device)),
             self.known.to(device),
             self.weight,
         )
@@ -110,6 +112,7 @@ class Links:
             (kind.source, kind.relation, kind.target): number for number, kind in enumerate(links.edge_types)
         }
         self._index: AnswerIndex = graph.answers("train")
+        self._times: dict[int, np.ndarray] = {}
         self.chances = Chances(config.negatives, self)
 
     def numbers(self, names: tuple[str, ...]) -> tuple[int, ...]:
@@ -135,12 +138,33 @@ class Links:
         """What no message may go over while these triples are asked for."""
         return hidden_with(asked, self.pairs)
 
+    def visible_times(
+        self, relation: int, hidden: UInt[np.ndarray, " triples"]
+    ) -> Float[np.ndarray, " rows"]:
+        """How often each row answers a directed relation in triples that are not hidden."""
+        count = self.graph.num_relations
+        ends = self.tails if relation < count else self.heads
+        gone = ends[(hidden > 0) & (self.relations == relation % count)]
+        times = self.times(relation)
+        return (times - np.bincount(gone, minlength=len(times))).astype(np.float32)
+
+    def times(self, relation: int) -> Int[np.ndarray, " rows"]:
+        """How often each row answers a directed relation in train. Kept: 4 bytes a row and directed relation."""
+        if relation not in self._times:
+            self._times[relation] = self.links.answering(relation)
+        return self._times[relation]
+
     def questions(
-        self, asked: Int[np.ndarray, " edges"], place: Place, local: Int[np.ndarray, " rows"] | None = None
+        self,
+        asked: Int[np.ndarray, " edges"],
+        hidden: UInt[np.ndarray, " triples"],
+        place: Place,
+        local: Int[np.ndarray, " rows"] | None = None,
     ) -> tuple[Question, ...]:
         """Both sides of some triples, by edge type.
 
         Args:
+            hidden: 1 for a triple that carries no message.
             local: place of every row in the part that messages run over, -1 outside; None: the whole graph.
         """
         count = self.graph.num_relations
@@ -155,7 +179,8 @@ class Links:
                 kind = EdgeType(
                     int(kinds[side][rows[0]]), number + side * count, int(kinds[1 - side][rows[0]])
                 )
-                found.append(self._question(kind, ask[rows], answer[rows], place, local))
+                times = self.visible_times(kind.relation, hidden)
+                found.append(self._question(kind, ask[rows], answer[rows], times, place, local))
         share = self._shares(found)
         return tuple(replace(question, weight=part) for question, part in zip(found, share, strict=True))
 
@@ -172,6 +197,7 @@ class Links:
         kind: EdgeType,
         ask: Int[np.ndarray, " edges"],
         answer: Int[np.ndarray, " edges"],
+        times: Float[np.ndarray, " rows"],
         place: Place,
         local: Int[np.ndarray, " rows"] | None,
     ) -> Question:
@@ -191,6 +217,7 @@ class Links:
             np.asarray(starts), np.asarray(stops), answers, entities[order].astype(answers.dtype)
         )
         known[1] = order[known[1]]
+        counted = (torch.from_numpy(times[answer]), torch.from_numpy(times[candidates]))
         places = (asking, answer, candidates)
         asking, answer, candidates = places if local is None else (local[part] for part in places)
         return Question(
@@ -200,6 +227,7 @@ class Links:
             _tensor(answer),
             _tensor(candidates),
             torch.from_numpy(log_weights),
+            counted,
             _tensor(known),
             0.0,
         )
@@ -214,7 +242,6 @@ class Chances:
         self._degrees = np.bincount(links.heads, minlength=len(nodes)) + np.bincount(
             links.tails, minlength=len(nodes)
         )
-        self._matched: dict[int, np.ndarray] = {}
 
     def draw(
         self, kind: EdgeType, place: Place
@@ -237,17 +264,8 @@ class Chances:
         if self.config.name == "degree":
             weights = np.maximum(self._degrees[first:last], 1) ** 0.75
         else:
-            weights = self._answering(kind.relation)[first:last] + 1.0
+            weights = self._links.times(kind.relation)[first:last] + 1.0
         return weights / weights.sum()
-
-    def _answering(self, directed: int) -> Int[np.ndarray, " rows"]:
-        """How often each row answers a relation in train."""
-        if directed not in self._matched:
-            links, count = self._links, self._links.graph.num_relations
-            ends = links.tails if directed < count else links.heads
-            chosen = ends[links.relations == directed % count]
-            self._matched[directed] = np.bincount(chosen, minlength=len(links.nodes)).astype(np.int32)
-        return self._matched[directed]
 
 
 class WholeGraph(Sequence[Asked]):
@@ -266,9 +284,8 @@ class WholeGraph(Sequence[Asked]):
             raise IndexError(number)
         place = Place(self._seed, self._epoch, number)
         asked = self._links.fold(place)
-        return Asked(
-            self._links.questions(asked, place), asked, place, self._links.links, self._links.hidden(asked)
-        )
+        hidden = self._links.hidden(asked)
+        return Asked(self._links.questions(asked, hidden, place), asked, place, self._links.links, hidden)
 
 
 def leaked(batch: Asked, links: Links) -> int:
@@ -301,9 +318,5 @@ def _tensor(numbers: np.ndarray) -> Tensor:
 
 
 def mixed(numbers: Int[np.ndarray, " n"], seed: int, epoch: int) -> UInt[np.ndarray, " n"]:
-    """A hash of each number that changes with seed and epoch (splitmix64)."""
-    start = generator(seed, "folds", epoch).integers(0, 2**63, dtype=np.uint64)
-    x = (numbers.astype(np.uint64) + np.uint64(1)) * np.uint64(_MIX[0]) + start
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(_MIX[1])
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(_MIX[2])
-    return x ^ (x >> np.uint64(31))
+    """A hash of each number that changes with seed and epoch."""
+    return words(generator(seed, "folds", epoch).integers(0, 2**63, dtype=np.uint64), numbers)

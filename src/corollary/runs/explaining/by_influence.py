@@ -11,9 +11,10 @@ from corollary.errors import RunError
 from corollary.records.explanation import InfluenceGroup, InfluenceReasons, InfluentialFact, Missing
 from corollary.runs.explaining.asked import AskedTriple, FactList, Triple
 from corollary.runs.run import Run
+from corollary.runs.tracing.config import TracInConfig
 from corollary.runs.tracing.indexed import tracin_by_index
 from corollary.runs.tracing.results import Support, Supports
-from corollary.runs.tracing.tracin import TracInConfig, tracin
+from corollary.runs.tracing.tracin import tracin
 
 PART = "influence"
 _GROUPS = 6

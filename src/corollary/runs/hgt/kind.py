@@ -1,40 +1,32 @@
-"""HGT as a run: what it will use, how it is trained, ranked and loaded."""
+"""HGT as a run: how it is trained, ranked and loaded."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from corollary.budget import Budget, Plan, resident_bytes
+from corollary.budget import Plan
 from corollary.errors import ConfigError
 from corollary.evaluation.ranking import rank_split
 from corollary.graph.folder import Graph
 from corollary.graph.importing import ImportConfig
-from corollary.graph.typed_links import BLOCK_ROWS, TypedLinks
-from corollary.kernels import on_disk
-from corollary.learners.hgt import planning
+from corollary.graph.typed_links import TypedLinks
 from corollary.learners.hgt.model import Hgt
-from corollary.learners.hgt.planning import Sizes
-from corollary.learners.planning import COMPILING_BYTES, LATER_BYTES
+from corollary.learners.row_storage import Living, RowStorage
 from corollary.messages import Say, silent
 from corollary.records.run_folder import RunFolder
 from corollary.runs.device import settle_threads
 from corollary.runs.hgt.checks import check_types
-from corollary.runs.hgt.features import feature_bytes, read_features
+from corollary.runs.hgt.features import read_features
 from corollary.runs.hgt.options import HgtOptions
+from corollary.runs.hgt.planning import plan_hgt, plan_scoring
 from corollary.runs.hgt.reporting import conclude_hgt
 from corollary.runs.kinds import Ranking, Rescores
 from corollary.runs.run import Run
 from corollary.runs.training import train
 from corollary.training import checkpoints
 from corollary.training.loop import Loop, Observer
-from corollary.training.optimizers import state_bytes
 from corollary.training.steps import GradientSteps
-from corollary.training.tracking import tracker_bytes
-
-CHUNK = 256
-"""Queries ranked at once."""
 
 
 def train_hgt(
@@ -87,7 +79,8 @@ class HgtKind:
         observer: Observer | None,
     ) -> Loop:
         training = options.training
-        learner = build_hgt(options, graph, device=device).asks(graph, options.links, options.sampling)
+        learner = build_hgt(options, graph, device=device, living=plan.table, folder=folder.path)
+        learner.asks(graph, options.links, options.sampling)
         steps = GradientSteps(
             learner,
             training.optimizer,
@@ -129,8 +122,9 @@ class HgtKind:
         settle_threads()
         options = run.options
         assert isinstance(options, HgtOptions)
-        plan_scoring(run.graph, options, run.budget).check(f"scoring with {run.path}")
-        learner = build_hgt(options, run.graph, device=run.device)
+        plan = plan_scoring(run.graph, options, run.budget, accelerator=run.device.startswith("cuda"))
+        plan.check(f"scoring with {run.path}")
+        learner = build_hgt(options, run.graph, device=run.device, living=plan.table, folder=run.path)
         checkpoints.load(run.folder.finished_checkpoint(run.checkpoint), learner)
         return learner.eval()
 
@@ -141,122 +135,30 @@ class HgtKind:
 KIND = HgtKind()
 
 
-def build_hgt(options: HgtOptions, graph: Graph, *, device: torch.device | str = "cpu") -> Hgt:
-    """A fresh learner for a graph, its weights a function of the seed."""
+def build_hgt(
+    options: HgtOptions,
+    graph: Graph,
+    *,
+    device: torch.device | str = "cpu",
+    living: Living = "device",
+    folder: Path | None = None,
+) -> Hgt:
+    """A fresh learner for a graph, its weights a function of the seed.
+
+    Args:
+        living: where input embeddings lie, as a plan says.
+        folder: where mapped files go.
+    """
     return Hgt(
         options.model,
         TypedLinks.of(graph),
         num_relations=graph.num_relations,
         seed=options.seed,
         device=device,
+        storage=RowStorage(device, living, folder if living == "disk" else None),
         features=read_features(graph, options.model.features),
     )
 
 
 def has_valid(graph: Graph) -> bool:
     return graph.info.num_triples.get("valid", 0) > 0
-
-
-def sizes_of(graph: Graph) -> Sizes:
-    """What a plan is made of; edge types are counted from the triples."""
-    rows = graph.num_entities
-    types = max(1, len(graph.info.node_types) + 1)
-    kinds = np.zeros(rows, np.int64) if graph.types is None else np.asarray(graph.types) % types
-    head, relation, tail = np.asarray(graph.triples("train")).T
-    code = (relation.astype(np.int64) * types + kinds[head]) * types + kinds[tail]
-    found, numbers = np.unique(code, return_counts=True)
-    ends = [(int(c // types % types), int(c % types), int(n)) for c, n in zip(found, numbers, strict=True)]
-    both = tuple(ends) + tuple((target, source, count) for source, target, count in ends)
-    by_type = tuple(np.bincount(kinds, minlength=types).tolist())
-    return Sizes(graph.size, types, len(both), by_type, both)
-
-
-def plan_hgt(
-    graph: Graph, options: HgtOptions, *, device: torch.device | None = None, loaded: int | None = None
-) -> Plan:
-    """Bytes of a training by part. Raises `PlanDoesNotFit` with what would fit."""
-    accelerator = device is not None and device.type == "cuda"
-    budget = Budget.parse(options.memory_limit)
-    if accelerator and budget.limit is None:
-        budget = Budget(limit=torch.cuda.get_device_properties(device).total_memory)
-    held = 0 if accelerator else resident_bytes() if loaded is None else loaded
-    sizes = sizes_of(graph)
-    plan = _planned(graph, options, sizes, budget, held)
-    if plan.total <= budget.bytes:
-        return plan
-    smaller = _smaller_fan_outs(graph, options, sizes, budget, held)
-    for width in (256, 128, 64, 32):
-        if width < options.model.hidden_dim and width % options.model.attn == 0:
-            model = options.model.changed(
-                hidden_dim=width, embedding_dim=min(width, options.model.embedding_dim)
-            )
-            smaller[f"--hidden-dim {width} --embedding-dim {model.embedding_dim}"] = _planned(
-                graph, options.changed(model=model), sizes, budget, held
-            ).total
-    return plan.check(f"hgt on {graph.name}", smaller)
-
-
-def _smaller_fan_outs(
-    graph: Graph, options: HgtOptions, sizes: Sizes, budget: Budget, held: int
-) -> dict[str, int]:
-    """The largest fan-outs, the same at every hop, that fit the budget; none where sampling is another."""
-    if options.sampling.name != "neighbors":
-        return {}
-    hops = len(options.sampling.num_neighbors)
-    for fan_out in range(max(options.sampling.num_neighbors), 0, -1):
-        sampling = options.sampling.changed(num_neighbors=(fan_out,) * hops)
-        total = _planned(graph, options.changed(sampling=sampling), sizes, budget, held).total
-        if total <= budget.bytes:
-            return {f"--num-neighbors {','.join([str(fan_out)] * hops)}": total}
-    return {}
-
-
-def _planned(graph: Graph, options: HgtOptions, sizes: Sizes, budget: Budget, held: int) -> Plan:
-    model, optimizer = options.model, options.training.optimizer
-    rows = sizes.graph.num_entities
-    workers = options.training.num_workers
-    if options.sampling.name == "none":
-        training = planning.training_bytes(model, options.links, sizes, workers)
-    else:
-        training = planning.sampled_bytes(model, options.links, options.sampling, sizes, workers)
-    ranked = planning.inference_bytes(model, sizes) + ranking_bytes(sizes)
-    passing = training.pop("layers and their gradients")
-    given = feature_bytes(model.features) + (4 * rows * model.hidden_dim if model.features else 0)
-    return Plan(
-        parts={
-            "this process": held + LATER_BYTES + tracker_bytes(options.tracking),
-            "compiler": 0 if on_disk() else COMPILING_BYTES,
-            "input embeddings with their state": rows
-            * (4 * model.hidden_dim + state_bytes(optimizer, model.hidden_dim, bias=False, sampled=True)),
-            "weights with gradient and state": 4 * planning.weights(model, sizes) * (2 + optimizer.moments),
-            "layers and their gradients, or a ranking": max(passing, ranked),
-            "given features": given,
-            **training,
-        },
-        block_rows=BLOCK_ROWS,
-        evaluation_chunk=CHUNK,
-        budget=budget,
-    )
-
-
-def plan_scoring(graph: Graph, options: HgtOptions, budget: Budget) -> Plan:
-    """Bytes of loading a trained model and ranking with it."""
-    sizes, model = sizes_of(graph), options.model
-    return Plan(
-        parts={
-            "this process": resident_bytes() + LATER_BYTES,
-            "input embeddings": 4 * sizes.graph.num_entities * model.hidden_dim,
-            "weights": 4 * planning.weights(model, sizes),
-            "edges": planning.links_bytes(sizes) + planning.building_bytes(sizes),
-            "given features": feature_bytes(model.features),
-            "a ranking": planning.inference_bytes(model, sizes) + ranking_bytes(sizes),
-        },
-        block_rows=BLOCK_ROWS,
-        evaluation_chunk=CHUNK,
-        budget=budget,
-    )
-
-
-def ranking_bytes(sizes: Sizes) -> int:
-    """Tiles of scores, and the answers of a chunk."""
-    return CHUNK * (BLOCK_ROWS * 12 + 100 * sizes.graph.max_answers)

@@ -2,30 +2,30 @@
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from corollary.budget import MIB
 from corollary.evaluation.degree_baseline import DegreeBaseline
 from corollary.evaluation.metrics import Evaluation
 from corollary.evaluation.ranking import rank_split
-from corollary.graph.folder import Graph
-from corollary.graph.pairs import linked_pairs
-from corollary.graph.typed_links import TypedLinks
-from corollary.learners.hgt.questions import Links, WholeGraph, leaked
+from corollary.learners.hgt.model import Hgt
 from corollary.messages import Say
 from corollary.runs.evaluating import evaluate
+from corollary.runs.hgt.auditing import audit
 from corollary.runs.hgt.options import HgtOptions
 from corollary.runs.run import Run
 
 _MOST_BASELINE = 512 * MIB
-_AUDITED = 2  # steps whose messages are looked at edge by edge
 
 
 def conclude_hgt(run: Run, say: Say) -> Mapping[str, float | None]:
     """Test figures, the degree baseline's in `baseline.json`, the audit in `audit.json`."""
     options = run.options
     assert isinstance(options, HgtOptions)
-    run.folder.write_json("audit.json", audit(run.graph, options))
+    scorer = run.scorer
+    assert isinstance(scorer, Hgt)
+    found_out = audit(run.graph, options, scorer)
+    run.folder.write_json("audit.json", found_out)
+    if not found_out["canary"]["at_chance"]:
+        say("warning: random pairs that no split holds are not ranked at chance: see audit.json")
     if not run.graph.info.num_triples.get("test", 0):
         return {}
     say("ranking the test triples")
@@ -43,27 +43,6 @@ def conclude_hgt(run: Run, say: Say) -> Mapping[str, float | None]:
     mrr = limited.sides["both"][config.ties].mrr
     say(f"test mrr {found['mrr']:.4f}; of the degree product, among entities of the answer's type, {mrr:.4f}")
     return found
-
-
-def audit(graph: Graph, options: HgtOptions) -> dict[str, int]:
-    """Pairs that messages could have given away, counted from the edges that they ran over.
-
-    - `leaked_pairs`: messages between the ends of a pair that was asked for, in the first steps of the first epoch;
-    - `held_out_linked`: valid and test pairs that any relation of train links, for a reader to judge: allowed, and of
-      use to a model, where the relations mean different things.
-    """
-    links = Links(graph, options.links, TypedLinks.of(graph))
-    batches = WholeGraph(links, seed=options.seed, epoch=0)
-    train = np.asarray(graph.triples("train"))
-    held = [np.asarray(graph.triples(split)) for split in graph.splits if split != "train"]
-    linked = sum(len(linked_pairs(train, rows, graph.num_entities)) for rows in held)
-    steps = min(_AUDITED, len(batches))
-    return {
-        "audited_steps": steps,
-        "leaked_pairs": sum(leaked(batches[step], links) for step in range(steps)),
-        "held_out_triples": sum(len(rows) for rows in held),
-        "held_out_linked": linked,
-    }
 
 
 def figures_of(run: Run) -> dict[str, dict[str, float | None]]:

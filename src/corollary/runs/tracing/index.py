@@ -41,9 +41,10 @@ from corollary.losses.workspace import Workspace
 from corollary.messages import Say, silent
 from corollary.records.sealing import sealed, unsealed
 from corollary.runs.run import Run
+from corollary.runs.tracing.config import TracInConfig
 from corollary.runs.tracing.models import checkpoint_names, open_checkpoints, weights_of
 from corollary.runs.tracing.plan import Work, choose_way
-from corollary.runs.tracing.tracin import Bar, TracInConfig, deletion_of
+from corollary.runs.tracing.tracin import Bar, deletion_of
 from corollary.storage import FolderLock, new_file, readable_errors, refuse_existing, sha256, sync, write_text
 
 FORMAT = 1

@@ -15,10 +15,11 @@ from corollary.explain.indexing import Question
 from corollary.explain.influence import UNIT, Asked, Influence, Reference, influences
 from corollary.runs.run import Run
 from corollary.runs.tracing.candidates import candidate_rows, near
+from corollary.runs.tracing.config import TracInConfig
 from corollary.runs.tracing.index import IndexInfo, answers_of, open_index, parts_of, read_axes, read_part
 from corollary.runs.tracing.plan import Work, choose_way
 from corollary.runs.tracing.results import FromIndex, Naming, Supports, Traced, TracInResult
-from corollary.runs.tracing.tracin import Bar, TracInConfig, measured_peak, open_influence
+from corollary.runs.tracing.tracin import Bar, measured_peak, open_influence
 
 
 def tracin_by_index(

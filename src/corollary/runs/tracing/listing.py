@@ -1,13 +1,14 @@
 """From sums over blocks to named results."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from corollary.explain.ensemble import Scores
 from corollary.explain.influence import UNIT, Asked
+from corollary.runs.tracing.config import TracInConfig
 from corollary.runs.tracing.paths import Path, PathSum
 from corollary.runs.tracing.results import (
     Distribution,
@@ -21,9 +22,6 @@ from corollary.runs.tracing.results import (
 )
 from corollary.runs.tracing.sums import BINS_A_DECADE, DECADES, Sums
 
-if TYPE_CHECKING:
-    from corollary.runs.tracing.tracin import TracInConfig
-
 Parts = Mapping[str, Mapping[int, np.ndarray]]
 """By checkpoint and row, what it adds for every asked triple."""
 
@@ -31,7 +29,7 @@ Parts = Mapping[str, Mapping[int, np.ndarray]]
 def traced(
     naming: Naming,
     influence: Scores,
-    config: "TracInConfig",
+    config: TracInConfig,
     asked: Asked,
     reference: Any,
     rows: Int[np.ndarray, " candidates"],

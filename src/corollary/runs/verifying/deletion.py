@@ -17,7 +17,8 @@ from corollary.explain.datamodelling import Estimate, mean_estimate
 from corollary.graph.answers import Side
 from corollary.randomness import generator
 from corollary.runs.run import Run
-from corollary.runs.tracing.tracin import TracInConfig, tracin
+from corollary.runs.tracing.config import TracInConfig
+from corollary.runs.tracing.tracin import tracin
 from corollary.runs.verifying.results import Deletion, DeletionRow
 from corollary.runs.verifying.retraining import Outcome, Retraining, Unit, outcome
 from corollary.runs.verifying.scores import SHARED

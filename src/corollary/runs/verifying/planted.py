@@ -10,8 +10,8 @@ from corollary.explain.datamodelling import area_under_curve, mean_estimate, rec
 from corollary.graph.folder import Graph
 from corollary.randomness import generator
 from corollary.runs.run import Run
+from corollary.runs.tracing.config import TracInConfig
 from corollary.runs.tracing.models import checkpoint_names
-from corollary.runs.tracing.tracin import TracInConfig
 from corollary.runs.verifying.deletion import spare_last
 from corollary.runs.verifying.results import Planted, PlantedRow
 from corollary.runs.verifying.retraining import Retraining

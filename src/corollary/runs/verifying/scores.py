@@ -13,9 +13,10 @@ from corollary.explain import heuristics
 from corollary.explain.ensemble import Scores
 from corollary.explain.influence import UNIT, Asked, influences
 from corollary.runs.run import Run
+from corollary.runs.tracing.config import TracInConfig
 from corollary.runs.tracing.models import checkpoint_names
 from corollary.runs.tracing.plan import Work, choose_way
-from corollary.runs.tracing.tracin import TracInConfig, open_influence
+from corollary.runs.tracing.tracin import open_influence
 
 SHARED = "shared"
 """The heuristic's name among scores."""

@@ -24,7 +24,8 @@ from corollary.graph.answers import Side
 from corollary.messages import Say, silent
 from corollary.randomness import generator
 from corollary.runs.run import Run
-from corollary.runs.tracing.tracin import TracInConfig, named
+from corollary.runs.tracing.config import TracInConfig
+from corollary.runs.tracing.tracin import named
 from corollary.runs.verifying.datamodel import DatamodelStudy
 from corollary.runs.verifying.deletion import Chosen, DeletionStudy, proponents
 from corollary.runs.verifying.planted import PlantedStudy
