@@ -21,6 +21,8 @@ from corollary.errors import ConfigError
 from corollary.graph.folder import Graph
 from corollary.repurpose.config import RepurposeConfig
 
+pytestmark = pytest.mark.xdist_group("assets")  # one process makes what they share
+
 ROOT = Path(__file__).parents[2]
 SMALL = {
     "relation": "written_in",

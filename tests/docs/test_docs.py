@@ -460,3 +460,13 @@ def test_tutorial_runs_from_top_to_bottom(tmp_path):
     for promise in ("MRR", "Did you mean", "report.html", "spoken_language"):
         assert promise in text
     assert (next(tmp_path.glob("corollary-*")) / "run" / "report.html").is_file()
+
+
+def test_ensembles_are_those_of_the_result_file():
+    """docs/explaining.md shows test MRR of every run and of both fusions."""
+    text = (ROOT / "docs" / "explaining.md").read_text(encoding="utf-8")
+    lines = (ROOT / "bench" / "results" / "ensemble.jsonl").read_text(encoding="utf-8").splitlines()
+    for line in map(json.loads, lines):
+        row = next(row for row in text.splitlines() if row.lower().startswith(f"| {line['graph']} |"))
+        for figures in line["figures"].values():
+            assert f"| {figures['mrr']:.4f} |" in row

@@ -15,6 +15,8 @@ from corollary.graph.folder import Graph
 from corollary.repurpose.config import RepurposeConfig
 from corollary.repurpose.pipeline import Repurposing, repurpose_graph
 
+pytestmark = pytest.mark.xdist_group("repurpose")  # one process makes what they share
+
 OPTIONS = {
     "relation": "spoken_language",
     "pairs": {"side": "tail", "marks": ["official_language"]},
