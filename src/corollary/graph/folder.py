@@ -157,7 +157,7 @@ class Graph:
         found = self._load(f"edges/{split}.npy")
         if self._left_out is None or split != "train":
             return found
-        return found[~np.isin(self._numbers(found), self._numbers(self._left_out))]
+        return found[~np.isin(self.numbers_of(found), self.numbers_of(self._left_out))]
 
     def without(self, triples: Int[np.ndarray, "removed 3"]) -> Self:
         """The same graph as if train did not hold some triples: for scoring once more without them.
@@ -169,8 +169,8 @@ class Graph:
         smaller._left_out = np.asarray(triples, np.int64).reshape(-1, 3)
         return smaller
 
-    def _numbers(self, triples: Int[np.ndarray, "n 3"]) -> Int[np.ndarray, " n"]:
-        """One number for each triple."""
+    def numbers_of(self, triples: Int[np.ndarray, "n 3"]) -> Int[np.ndarray, " n"]:
+        """A number for each triple, the same for equal ones alone. Memory: 8 bytes a triple, and 24 while it is made."""
         head, relation, tail = np.asarray(triples, np.int64).T
         return (head * self.num_relations + relation) * self.num_entities + tail
 

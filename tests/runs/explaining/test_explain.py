@@ -8,8 +8,10 @@ import pytest
 
 from corollary.errors import ConfigError, GraphMismatch, UnknownName
 from corollary.evaluation.ranking import rank_triples
+from corollary.graph.folder import write_graph
 from corollary.records.explanation import Explanation, Missing
 from corollary.reports.explanation_text import as_text
+from corollary.runs.explaining.asked import FactList
 from corollary.runs.explaining.explain import Cancelled, ExplainConfig, Explainer, explain_prediction
 from corollary.runs.run import Run
 from corollary.runs.tracing.config import TracInConfig
@@ -173,3 +175,21 @@ def test_facts_of_choice_are_taken_away(runs: list[Run], found: Explanation) -> 
         explain_prediction(runs, *ASKED, ExplainConfig(without=(999,)))
     with pytest.raises(ConfigError, match="score again without training again"):
         explain_prediction(runs[:1], *ASKED, ExplainConfig(without=(1,)))
+
+
+def test_facts_say_where_they_were_read(tmp_path: Path) -> None:
+    """The source of each edge, in the split that holds it; nothing for a fact that no split holds."""
+    triples = {"train": np.array([[0, 0, 1], [1, 0, 2]]), "valid": np.array([[2, 0, 0]])}
+    sources = {"train": ["a.tsv", "b.tsv"], "valid": ["c.tsv"]}
+    graph = write_graph(
+        tmp_path / "g",
+        name="g",
+        labels=["x", "y", "z"],
+        relations=["r"],
+        triples=triples,
+        edge_sources=sources,
+    )
+    facts = FactList(graph)
+    for triple in ((1, 0, 2), (2, 0, 0), (0, 0, 2)):
+        facts.cite(triple, "rules")
+    assert [fact.source for fact in facts.facts()] == ["b.tsv", "c.tsv", None]

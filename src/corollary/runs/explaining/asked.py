@@ -107,6 +107,26 @@ def split_of(graph: Graph, triple: Triple) -> str | None:
     return None
 
 
+def sources_of(graph: Graph, triples: Sequence[Triple], splits: Sequence[str | None]) -> list[str | None]:
+    """Where each triple was read from; None where no split holds it or the graph does not say.
+
+    Cost: each split that is asked for is gone through once.
+    """
+    found: list[str | None] = [None] * len(triples)
+    for split in {split for split in splits if split is not None}:
+        codes = graph.edge_sources(split)
+        if codes is None:
+            return found
+        mine = [at for at, other in enumerate(splits) if other == split]
+        wanted = graph.numbers_of(np.array([triples[at] for at in mine]))
+        held = graph.numbers_of(graph.triples(split))
+        rows = np.flatnonzero(np.isin(held, wanted))
+        by_number = dict(zip(held[rows].tolist(), codes[rows].tolist(), strict=True))
+        for at, number in zip(mine, wanted.tolist(), strict=True):
+            found[at] = graph.info.edge_sources[by_number[number]]
+    return found
+
+
 def relation_name(graph: Graph, relation: int) -> Name:
     return Name(id=relation, label=graph.relations.label(relation), name=graph.relations.name(relation))
 
@@ -162,10 +182,13 @@ class FactList:
         return list(self._numbers)[number - 1]
 
     def facts(self) -> list[Fact]:
-        """All of them."""
+        """All of them, with the file that each was read from, where the graph remembers."""
+        triples = list(self._numbers)
+        splits = [split_of(self.graph, triple) for triple in triples]
+        sources = sources_of(self.graph, triples, splits)
         return [
-            Fact(id=number, head=t[0], relation=t[1], tail=t[2], split=split_of(self.graph, t))
-            for t, number in self._numbers.items()
+            Fact(id=number, head=t[0], relation=t[1], tail=t[2], split=split, source=source)
+            for number, (t, split, source) in enumerate(zip(triples, splits, sources, strict=True), start=1)
         ]
 
     def entities(self, degrees: Int[np.ndarray, " entities"]) -> dict[int, Name]:
