@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import corollary
 from corollary.cli.main import app
-from corollary.errors import ConfigError, PlanDoesNotFit, RunDamaged, RunError
+from corollary.errors import ConfigError, InputError, PlanDoesNotFit, RunDamaged, RunError
 from corollary.graph.folder import Graph
 from corollary.repurpose.config import RepurposeConfig
 from corollary.repurpose.pipeline import Repurposing, repurpose_graph
@@ -176,3 +176,14 @@ def test_wrong_options_are_one_message(countries, tmp_path, words, said):
 def test_it_is_a_public_function():
     assert corollary.repurpose_graph is repurpose_graph
     assert Path(corollary.RepurposeConfig.__module__.replace(".", "/")).name == "config"
+
+
+def test_a_file_of_vectors_is_read_before_anything_is_written(countries, tmp_path):
+    """A file that is none, and one that lacks a node: named, and no folder is left."""
+    (tmp_path / "notes.md").write_text("no vectors\n")
+    (tmp_path / "few.csv").write_text("id,d0,d1\nFrance,1.0,2.0\n")
+    for name, message in (("notes.md", r"\.csv, \.tsv or \.parquet"), ("few.csv", "few.csv")):
+        file = {"embeddings": {"file": str(tmp_path / name)}}
+        with pytest.raises(InputError, match=message):
+            repurpose_graph(countries, tmp_path / "out", RepurposeConfig.build({**OPTIONS, **file}))
+        assert not (tmp_path / "out").exists()

@@ -91,6 +91,7 @@ class Learned:
         self.graph, self.pairs, self.config, self.output = graph, pairs, config, output / "learned"
         self.observer, self.say = observer, say
         self.recipes = recipes(config)
+        self.from_file = vectors_from_file(pairs, config)
 
     def given(self, hidden: Bool[np.ndarray, " known"]) -> tuple[Given, ...]:
         """Everything, from learners that have not seen the hidden pairs."""
@@ -110,20 +111,6 @@ class Learned:
     def runs(self, hidden: Bool[np.ndarray, " known"]) -> list[Run]:
         """The finished runs of the learners that have not seen the hidden pairs, trained where they are not there yet."""
         return [self._run(self.cut(hidden), recipe) for recipe in self.recipes]
-
-    @cached_property
-    def from_file(self) -> Vectors | None:
-        """Vectors of a file. Raises `InputError` where a node of the two types has none."""
-        path = self.config.embeddings.file
-        if path is None:
-            return None
-        found = read_embeddings(path)
-        places = {label: row for row, label in enumerate(found.ids)}
-        rows, columns = (
-            found.vectors[_matched(path, axis, places)].astype(np.float32)
-            for axis in (self.pairs.rows, self.pairs.columns)
-        )
-        return Vectors("file", rows, columns, self.config.embeddings.elementwise)
 
     def cut(self, hidden: Bool[np.ndarray, " known"]) -> Path:
         """The folder of a graph without the hidden pairs; its graph is written where it is not there yet."""
@@ -176,6 +163,19 @@ class Learned:
             queries = Queries(torch.from_numpy(rows[some]), torch.from_numpy(asked[some]))
             found[some] = whole_scores(run.scorer, queries, 4096)[:, columns]
         return found
+
+
+def vectors_from_file(pairs: Pairs, config: RepurposeConfig) -> Vectors | None:
+    """Vectors of a file, where one is named. Raises `InputError` where a node of the two types has none."""
+    path = config.embeddings.file
+    if path is None:
+        return None
+    found = read_embeddings(path)
+    places = {label: row for row, label in enumerate(found.ids)}
+    rows, columns = (
+        found.vectors[_matched(path, axis, places)].astype(np.float32) for axis in (pairs.rows, pairs.columns)
+    )
+    return Vectors("file", rows, columns, config.embeddings.elementwise)
 
 
 def recipes(config: RepurposeConfig) -> list[Recipe]:

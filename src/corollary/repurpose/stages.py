@@ -42,8 +42,9 @@ def open_stages(
     opened = graph if isinstance(graph, Graph) else Graph.open(graph)
     opened.verify()
     pairs = pairs_of(opened, config.relation, config.pairs, say)
+    learned = Learned(opened, pairs, config, Path(output), observer=observer, say=say)
     folder = _started(opened, pairs, Path(output), config, say)
-    return Stages(opened, pairs, folder, config, observer=observer, say=say)
+    return Stages(opened, pairs, folder, config, learned, say=say)
 
 
 def pairs_of(graph: Graph, relation: str, config: PairsConfig, say: Say = silent) -> Pairs:
@@ -104,14 +105,13 @@ class Stages:
         pairs: Pairs,
         folder: RunFolder,
         config: RepurposeConfig,
+        learned: Learned,
         *,
-        observer: Observer | None = None,
         say: Say = silent,
     ) -> None:
         self.graph, self.pairs, self.folder, self.config = graph, pairs, folder, config
-        self.say, self.output = say, folder.path
+        self.learned, self.say, self.output = learned, say, folder.path
         self.untrained = Untrained.of(graph, pairs, config.baseline)
-        self.learned = Learned(graph, pairs, config, self.output, observer=observer, say=say)
         self.answering = Answering(pairs, self.untrained, self.learned, config, self.output, say=say)
         self._folds: dict[Scheme, list[Fold]] = {}
 
