@@ -3,6 +3,8 @@
 import csv
 import os
 import shutil
+import signal
+import threading
 from importlib.resources import files
 from pathlib import Path
 
@@ -101,6 +103,14 @@ def explained(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     options = RulesOptions(mining=Mining(longest=2, min_support=5, chains_per_head=200))
     mine_rules(Graph.open(folder / "graph"), folder / "rules", options)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c() -> None:
+    """Every test begins with Python's own answer to Ctrl-C: libraries swap it while they work, and one that is stopped in
+    the middle may put back the wrong one, for all tests that the process runs later."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
