@@ -236,7 +236,7 @@ def _again(found: Explanation) -> Iterator[str]:
         yield from _section("WHAT IF", found.what_if.missing)
     else:
         yield from _section(
-            "WHAT IF   the rules score again without",
+            "WHAT IF   scored again without",
             *(
                 f"fact{'s' if len(one.removed) > 1 else ''} {', '.join(map(str, one.removed))}: {one.run} "
                 f"{number(one.rank_before)} -> {number(one.rank)}"

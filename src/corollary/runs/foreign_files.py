@@ -89,6 +89,7 @@ def weight_files(source: Path) -> list[Path]:
 
 
 def _save_it_as_weights(path: Path) -> str:
+    """Advice for the user's own hands: nothing here opens the file."""
     return (
         f"{path} is a pickle of a whole model, which can run code when it is opened, so it is never opened here. Where "
         f"PyKEEN is installed and you trust the file, two lines of Python write its weights beside it:\n"

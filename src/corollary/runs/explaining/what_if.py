@@ -8,12 +8,16 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from corollary.learners.counted_rules import CountedRules
 from corollary.learners.fusion import whole_scores
 from corollary.records.explanation import Missing, Rescored
+from corollary.rules.rule import Rules
 from corollary.runs.explaining.asked import AskedTriple, FactList, Triple
 from corollary.runs.explaining.by_rules import PART
 from corollary.runs.explaining.standing import Standing, filtered_rank
 from corollary.runs.kinds import RankingKind, Rescores
+from corollary.runs.rules.kind import load_rules, train_links
+from corollary.runs.rules.options import WithRules
 
 NONE = "only rules, DRUM and HGT score again without training again, and no such run was given"
 
@@ -44,9 +48,10 @@ def rescored(
     """
     found = []
     for one in standings:
-        before = _rank(one, asked, [])
+        rules = _rules_of(one, asked)
+        before = _rank(one, asked, [], rules)
         for removed in sets:
-            rank = _rank(one, asked, [facts[number] for number in removed])
+            rank = _rank(one, asked, [facts[number] for number in removed], rules)
             found.append(Rescored(removed=list(removed), run=one.name, rank_before=before, rank=rank))
     return found
 
@@ -62,6 +67,19 @@ def able(
     ]
 
 
-def _rank(one: Standing, asked: AskedTriple, triples: Sequence[Triple]) -> float:
+def _rules_of(one: Standing, asked: AskedTriple) -> Rules | None:
+    """Of a run of counted rules those of the asked relation, read once: the others say nothing of it."""
+    if one.run.kind.name != "rules":
+        return None
+    rules = load_rules(one.run.path)
+    return rules.take(rules.relations == asked.relation)
+
+
+def _rank(one: Standing, asked: AskedTriple, triples: Sequence[Triple], rules: Rules | None) -> float:
     smaller = one.run.without(np.array([asked.triple, *triples]))
-    return filtered_rank(whole_scores(smaller.scorer, asked.queries, one.block_rows)[0], asked)
+    if rules is None:
+        scorer = smaller.scorer
+    else:
+        assert isinstance(smaller.options, WithRules)
+        scorer = CountedRules(rules, train_links(smaller.graph), smaller.options.how)
+    return filtered_rank(whole_scores(scorer, asked.queries, one.block_rows)[0], asked)
