@@ -71,6 +71,16 @@ def test_a_run_holds_model_rules_and_figures_of_both(run, tiny):
     assert evaluate(Run.open(run.path)).mrr == run.evaluation.mrr
 
 
+def test_every_epoch_is_measured_with_its_own_weights(tiny, tmp_path):
+    """The figures of an epoch are those of its checkpoint opened again: nothing of older weights is kept."""
+    run = train_drum(tiny, tmp_path / "run", options(training={"epochs": 3, "lr": 0.05}))
+    found = [line["valid"]["mrr"] for line in run.folder.metrics()]
+    assert len(set(found)) == 3
+    for epoch, mrr in enumerate(found, start=1):
+        opened = Run.open(run.path, checkpoint=f"epoch-{epoch:04d}")
+        assert evaluate(opened, split="valid", filter="train+valid").mrr == pytest.approx(mrr, abs=1e-9)
+
+
 def test_groups_have_a_manifest_and_answer_together(grouped, tiny):
     """Groups of two targets and of one, twice: four turns with their weights; a target is answered by its last turn."""
     manifest = json.loads((grouped.path / "groups" / "manifest.json").read_text())

@@ -113,3 +113,13 @@ def test_what_no_optimiser_can_use_is_refused(values):
     name, value = next(iter(values.items()))
     with pytest.raises(ConfigError, match=f"{name} = {value!r}: Input should be"):
         OptimizerConfig.build(values)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_an_update_is_seen_by_what_keeps_scores(case):
+    """The version of a weight rises, through an alias too: torch's fused kernels leave it."""
+    weight = torch.nn.Parameter(torch.ones(3, 2))
+    rule = Rule(OptimizerConfig.build(case))
+    before = weight._version
+    rule.update(weight.detach(), torch.ones(3, 2), rule.state(weight.detach()), step=1, lr=0.1)
+    assert weight._version > before

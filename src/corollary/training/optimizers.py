@@ -16,6 +16,7 @@ from typing import Literal
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor
+from torch.autograd.graph import increment_version
 from torch.optim.adagrad import adagrad
 from torch.optim.adam import adam
 
@@ -92,6 +93,7 @@ class Rule:
                 weight.add_(state["velocity"], alpha=-lr)
             else:
                 weight.mul_(1 - lr * config.weight_decay).add_(gradient, alpha=-lr)
+        increment_version(weight)  # torch's fused kernels do not, and scores are kept until a weight changes
 
 
 class RowwiseAdagrad:
