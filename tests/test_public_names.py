@@ -14,7 +14,7 @@ NAMES = [
     "Run", "RunConfig", "SplitConfig", "TaxonomyImportConfig", "TracInConfig", "TrainingConfig",
     "VerifyConfig", "analyze_taxonomy", "apply_rules", "asked_triples", "build_index", "combine_drum",
     "embed", "evaluate", "evaluate_elsewhere", "explain_prediction", "export", "fit_ensemble", "graph_info", "import_dataset", "import_graph",
-    "import_rules", "import_run", "import_taxonomy", "list_datasets", "mine_rules", "predict",
+    "import_rules", "import_run", "import_taxonomy", "list_datasets", "mine_rules", "predict", "predict_unseen",
     "quickstart", "repurpose_graph", "resume", "show_rules", "split_graph", "subset_graph", "suspects", "tracin",
     "tracin_by_index", "train_conve", "train_drum", "train_hgt", "train_independent", "train_poincare",
     "validate_embeddings", "verify", "write_report",

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from corollary.runs.drum.independent import train_independent as train_independent
     from corollary.runs.drum.kind import train_drum as train_drum
     from corollary.runs.drum.options import DrumOptions as DrumOptions
+    from corollary.runs.drum.unseen import predict_unseen as predict_unseen
     from corollary.runs.ensembling import fit_ensemble as fit_ensemble
     from corollary.runs.evaluating import evaluate as evaluate
     from corollary.runs.explaining.explain import ExplainConfig as ExplainConfig
@@ -82,6 +83,7 @@ _PLACES = {
     "combine_drum": "runs.drum.ensemble",
     "evaluate_elsewhere": "runs.drum.elsewhere",
     "DrumOptions": "runs.drum.options",
+    "predict_unseen": "runs.drum.unseen",
     "RulesOptions": "runs.rules.options",
     "mine_rules": "runs.rules.kind",
     "import_rules": "runs.rules.kind",

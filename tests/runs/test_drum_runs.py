@@ -335,11 +335,21 @@ def test_rules_of_one_run_are_counted_on_another_graph(tiny, tmp_path, run):
     assert all(found.support[row] == rules.support[mine[rule]] for row, rule in enumerate(found))
 
 
-@pytest.mark.parametrize("what", ["drum", "rules"])
+@pytest.mark.parametrize("what", ["drum", "generated", "rules"])
 def test_the_peak_stays_under_the_plan(countries, tmp_path, what):
     """Of a whole run in a process of its own, figures and report included."""
     words = {
         "drum": ["train", "drum", countries.path, "-o", tmp_path / "run", "--num-epochs", "1"],
+        "generated": [
+            "train",
+            "drum",
+            countries.path,
+            "-o",
+            tmp_path / "run",
+            "--num-epochs",
+            "1",
+            "--generated-queries",
+        ],
         "rules": ["rules", "mine", countries.path, "-o", tmp_path / "run", "--longest", "2"],
     }[what]
     program = "from corollary.cli.main import main; main()"

@@ -9,6 +9,7 @@ from corollary.cli.output import console, print_json, print_table, say
 from corollary.errors import ConfigError
 
 if TYPE_CHECKING:
+    from corollary.runs.predicting import Question
     from corollary.runs.run import Run
 
 
@@ -17,6 +18,13 @@ def predict(
     head: Annotated[str | None, typer.Option(help="The head; leave it out to ask for it.")] = None,
     relation: Annotated[str | None, typer.Option(help="The relation.")] = None,
     tail: Annotated[str | None, typer.Option(help="The tail; leave it out to ask for it.")] = None,
+    new_relation: Annotated[
+        str | None, typer.Option(help="A relation that the run never saw (train drum --generated-queries).")
+    ] = None,
+    facts: Annotated[
+        Path | None,
+        typer.Option(help="With --new-relation: what is known of it, head<TAB>relation<TAB>tail."),
+    ] = None,
     queries: Annotated[
         Path | None, typer.Option(help="A file of head<TAB>relation<TAB>tail with one side empty or '?'.")
     ] = None,
@@ -37,8 +45,14 @@ def predict(
     from corollary.runs.predicting import predict as predict_run
     from corollary.runs.run import Run
 
-    if queries is not None and (head or relation or tail):
+    if queries is not None and (head or relation or tail or new_relation):
         raise ConfigError("give either --queries or one question, not both")
+    if facts is not None and new_relation is None:
+        raise ConfigError(
+            "--facts are those of a --new-relation: facts of known relations belong in the graph"
+        )
+    if new_relation is not None and (relation or output or new_only):
+        raise ConfigError("--new-relation goes with --head or --tail, --facts, --top-k and --json alone")
     if output is not None:
         check_format(output)
     used = str(choose_device(device, say))
@@ -49,6 +63,11 @@ def predict(
                 f"{run} is a taxonomy: ask for one node, as in --head NAME, and its ancestors and neighbours come"
             )
         _relatives(opened, head, k, as_json)
+        return
+    if new_relation is not None:
+        if (head is None) == (tail is None):
+            raise ConfigError("give one of --head and --tail: the other is what is asked for")
+        _unseen(opened, Question(head, new_relation, tail), facts, k, as_json)
         return
     if queries is None and (relation is None or (head is None) == (tail is None)):
         raise ConfigError("give --relation and one of --head and --tail: the other is what is asked for")
@@ -67,6 +86,26 @@ def predict(
                 for a in prediction.answers
             ]
             print_table(["place", "label", "name", "score", ""], rows)
+
+
+def _unseen(run: "Run", question: "Question", file: Path | None, count: int, as_json: bool) -> None:
+    """What the model answers, and what rules counted on the facts answer, side by side."""
+    from corollary.runs.drum.unseen import predict_unseen, read_facts
+
+    facts = read_facts(file, question.relation) if file is not None else []
+    found = predict_unseen(run, question, facts, k=count)
+    if as_json:
+        print_json(found.as_dict())
+        return
+    console.print(str(question), style="bold", markup=False)
+    for title, lines, columns in (
+        ("the model", found.model, ("body", "share")),
+        (f"rules counted on {found.num_facts} facts", found.rules, ("rule", "support", "pairs")),
+    ):
+        console.print(title, markup=False)
+        names = ["place", "label", "name", "score", *columns]
+        rows = [[line[name] for name in names] + ["" if line["known"] else "new"] for line in lines]
+        print_table([*names, ""], rows)
 
 
 def _relatives(run: "Run", node: str, count: int, as_json: bool) -> None:

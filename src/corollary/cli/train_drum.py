@@ -35,6 +35,12 @@ def drum(
     type_check: Annotated[
         bool, typer.Option("--type-check", help="A shortlist of 128 operators for each query.")
     ] = False,
+    generated_queries: Annotated[
+        bool,
+        typer.Option(
+            "--generated-queries", help="Queries from what relations are like: unseen ones can be asked."
+        ),
+    ] = False,
     rule_length: Annotated[int | None, typer.Option(help="Most atoms of a body.")] = None,
     num_step: Annotated[int | None, typer.Option(help="The same and one more, as DRUM counts.")] = None,
     rank: Annotated[int | None, typer.Option(help="Components that are added up.")] = None,
@@ -78,6 +84,7 @@ def drum(
         "model.normalise": False if no_norm else None,
         "model.dropout": dropout,
         "model.facts_only": facts_only or None,
+        "model.generated": generated_queries or None,
         "model.shortlist": 128 if type_check else None,
         "model.body_relations": listed_names(body_relations),
         "model.batch_size": batch_size,

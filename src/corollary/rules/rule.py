@@ -229,6 +229,12 @@ def turned(bodies: Int[np.ndarray, "rules longest"], num_relations: int) -> Int[
     return np.where(places >= 0, back, ANY)
 
 
+def renumbered(rules: Rules, places: Int[np.ndarray, " relations"], num_relations: int) -> Rules:
+    """The same chains on a graph where each relation has another number, `places` says which."""
+    table = np.append(np.concatenate([places, places + num_relations]), ANY)  # ANY, -1, is the last
+    return replace(rules, num_relations=num_relations, heads=table[rules.heads], bodies=table[rules.bodies])
+
+
 def back_and_forth(
     bodies: Int[np.ndarray, "rules longest"], num_relations: int
 ) -> Shaped[np.ndarray, " rules"]:

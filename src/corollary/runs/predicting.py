@@ -1,7 +1,7 @@
 """Answers to questions: the most plausible tails or heads, named, with what is known marked."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -159,28 +159,32 @@ def write_predictions(found: Predictions, path: Path) -> None:
 
 def read_questions(path: Path) -> list[Question]:
     """A file of `head<TAB>relation<TAB>tail` with one side empty or `?`. Raises `InputError` naming the line."""
+    questions = []
+    for where, parts in tab_separated(path):
+        head, relation, tail = (None if part in ("", UNKNOWN) else part for part in parts)
+        if relation is None or (head is None) == (tail is None):
+            raise InputError(f"{where}: expected a relation and one side, the other empty or {UNKNOWN}")
+        questions.append(Question(head, relation, tail, where=where))
+    if not questions:
+        raise InputError(f"{path} holds no questions")
+    return questions
+
+
+def tab_separated(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """File and line, and the three fields, of every line that is not empty. Raises `InputError` naming the line."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read: {error}") from None
-    questions = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        parts = line.split("\t")
+        where, parts = f"{path}:{number}", line.split("\t")
         if len(parts) != 3:
             raise InputError(
-                f"{path}:{number}: expected head, relation, tail between tabs, found {len(parts)} fields"
+                f"{where}: expected head, relation, tail between tabs, found {len(parts)} fields"
             )
-        head, relation, tail = (None if part in ("", UNKNOWN) else part for part in parts)
-        if relation is None or (head is None) == (tail is None):
-            raise InputError(
-                f"{path}:{number}: expected a relation and one side, the other empty or {UNKNOWN}"
-            )
-        questions.append(Question(head, relation, tail, where=f"{path}:{number}"))
-    if not questions:
-        raise InputError(f"{path} holds no questions")
-    return questions
+        yield where, parts
 
 
 def _check_sides(run: Run, questions: Sequence[Question]) -> None:

@@ -40,6 +40,16 @@ class DrumConfig(Config):
     shortlist: PositiveInt | None = None
     """Operators each query may use: those most often on ways from its starts to its answers, then beside them. Not set:
     all. The authors' type_check with its domain_size of 128."""
+    generated: bool = False
+    """Make query vectors and operator keys from what relations are like, beside a row for each, so that relations that
+    no training saw can be asked. Experimental."""
+    generated_width: PositiveInt = 128
+    """Inner width of the two networks that make them."""
+    hidden_share: float = Field(0.3, ge=0, lt=1)
+    """With generated: relations that are asked for as if unseen, others every 64 steps, by 0, 1, 5 or all of their
+    facts."""
+    lookup_dropout: float = Field(0.5, ge=0, lt=1)
+    """With generated: relations whose own rows are left out of a step."""
     batch_size: PositiveInt = 64
     """Triples a step, each asked from both sides."""
     floor: PositiveFloat = 1e-12

@@ -1,6 +1,7 @@
 """What DRUM walks on and asks for: facts as links, triples as queries, and the operators that each query may use."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,6 +31,10 @@ class DrumData:
     """What is walked on."""
     triples: Int[np.ndarray, "n 3"]
     """What is asked for, both sides of each."""
+    known: Int[np.ndarray, "m 3"]
+    """All facts that are given of the relations, asked for or not."""
+    names: Sequence[str]
+    """Of the relations."""
     allowed: Bool[np.ndarray, "directed operators"] | None = None
     """By query: operators it may use; None: all."""
     share: float | None = None
@@ -122,7 +127,8 @@ def drum_data(
     operators = _operators(graph, config, train[:known])
     if operators is not None:
         links = restricted(links, operators, graph.num_relations)
-    data = DrumData(graph.num_relations, links, asked, share=share, resplit=config.resplit)
+    names = list(graph.relations.labels)
+    data = DrumData(graph.num_relations, links, asked, train, names, share=share, resplit=config.resplit)
     data.allowed = _allowed(data, config, operators, seed)
     return data
 

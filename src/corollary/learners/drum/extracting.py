@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from pydantic import Field, PositiveInt
 
 from corollary.config import Config
@@ -71,7 +72,7 @@ def grounded_rules(
             cut += shortened
             bodies, inverse = np.unique(codes, return_inverse=True)
             sums = np.bincount(inverse, weights=shares, minlength=len(bodies)) / max(2 * len(heads), 1)
-            steps = _decoded(bodies, base, learner.config.rule_length)
+            steps = decoded(bodies, base, learner.config.rule_length)
             rules = Rules.uncounted(count, heads=np.full(len(bodies), target), bodies=steps, weights=sums)
             parts.append(rules if way == 0 else _turned(rules))
         found.append(_best(joined(parts, count), config))
@@ -80,7 +81,8 @@ def grounded_rules(
     return joined(found, count)
 
 
-def _decoded(codes: np.ndarray, base: int, longest: int) -> np.ndarray:
+def decoded(codes: Int[np.ndarray, " bodies"], base: int, longest: int) -> Int[np.ndarray, "bodies longest"]:
+    """The steps of bodies that `body_shares` gave as numbers, ANY behind the last."""
     steps = [codes // base**place % base - 1 for place in range(longest)]
     return np.stack(steps, axis=1) if len(codes) else np.zeros((0, longest), np.int64)
 

@@ -7,8 +7,7 @@ With R relations a query is a directed relation (r < R asks for the tail, r + R 
 along one, or staying. Attention depends on the query alone, so it is made once for each query of a batch.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,12 +19,13 @@ from corollary.budget import MIB
 from corollary.graph.folder import Graph
 from corollary.kernels.drum import losses as kernels
 from corollary.learners.drum import tensor_walk
+from corollary.learners.drum.batches import DrumBatch, DrumBatches, only
 from corollary.learners.drum.config import DrumConfig
 from corollary.learners.drum.data import DrumData
+from corollary.learners.drum.generating import Episode, Generator
 from corollary.learners.drum.groups import Turn
 from corollary.learners.layers import normal, uniform
 from corollary.learners.protocol import Files, Place, Queries
-from corollary.randomness import generator
 
 THREADS = 2
 """Threads that walk; part of no result."""
@@ -33,37 +33,6 @@ ATTENTION_BYTES = 128 * MIB
 """Of attention that is kept while queries are scored."""
 _NOTHING = np.zeros(0, np.uint8)
 _TOGETHER = 64  # queries whose attention is computed at once while scoring
-
-
-@dataclass(frozen=True)
-class DrumBatch:
-    """Examples by query: those of query i are `bounds[i]` to `bounds[i + 1]`."""
-
-    relations: Int[Tensor, " queries"]
-    """Directed, ascending, each once."""
-    bounds: Int[np.ndarray, " query_bounds"]
-    starts: Int[np.ndarray, " examples"]
-    answers: Int[np.ndarray, " examples"]
-    removed: UInt[np.ndarray, " edges_or_none"]
-    """1 for an edge that no example may use."""
-    keys: UInt[np.ndarray, " examples_or_none"]
-    """For dropout."""
-    place: Place
-
-    def __len__(self) -> int:
-        return len(self.starts)
-
-    def to(self, device: torch.device | str) -> "DrumBatch":
-        """The queries go to the device of the network; what the walks need goes there when they are made."""
-        return DrumBatch(
-            self.relations.to(device),
-            self.bounds,
-            self.starts,
-            self.answers,
-            self.removed,
-            self.keys,
-            self.place,
-        )
 
 
 class Drum(nn.Module):
@@ -93,6 +62,12 @@ class Drum(nn.Module):
         self.bias = nn.Parameter(bias)
         self.output = nn.Parameter(normal(seed, "output", 2 * h, self.operators, std=config.output_scale))
         self.output_bias = nn.Parameter(torch.zeros(self.operators))
+        self.generator: Generator | None = None
+        if config.generated:  # the rows of relations say what the networks do not: they begin at nothing
+            self.generator = Generator(config, seed=seed)
+            with torch.no_grad():
+                self.queries.zero_()
+                self.output[:, :-1] = 0.0
         self.data: DrumData | None = None
         self._kept_chunks: dict[int, list[tensor_walk.Chunk]] = {}
         self._versions: tuple[int, ...] = ()
@@ -125,17 +100,23 @@ class Drum(nn.Module):
     def walk_on(self, data: DrumData) -> "Drum":
         """The facts and operators of all that follows."""
         self.data, self._kept_chunks, self._blocks = data, {}, {}
+        if self.generator is not None:
+            self.generator.describe(data)
         return self
 
     def log_attention(
-        self, relations: Int[Tensor, " queries"]
+        self, relations: Int[Tensor, " queries"], episode: Episode | None = None
     ) -> Float[Tensor, "queries steps operators components"]:
         """Log of the attention of some queries; minus infinity for operators that they may not use.
 
         Memory: about 16 bytes a query, step, operator and component.
+
+        Args:
+            episode: what a step of training does without, where queries are generated.
         """
         config, count = self.config, self.config.components
-        given = self.queries[relations] @ self.input + self.bias
+        queries, output, output_bias = self._tables(relations, episode)
+        given = queries @ self.input + self.bias
         hidden = given.new_zeros(2 * count, len(relations), config.lstm_size)
         cell, states = torch.zeros_like(hidden), []
         for _ in range(config.rule_length):
@@ -148,11 +129,31 @@ class Drum(nn.Module):
             torch.cat([ahead[:count], behind[count:]], 2)
             for ahead, behind in zip(states, reversed(states), strict=True)
         ]
-        logits = torch.stack(both) @ self.output + self.output_bias  # steps, components, queries, operators
+        logits = torch.stack(both) @ output + output_bias  # steps, components, queries, operators
         allowed = self._allowed(relations)
         if allowed is not None:
             logits = logits.masked_fill(~allowed, -torch.inf)
+        if episode is not None and self.generator is not None:
+            logits = logits.masked_fill(self.generator.own_steps(relations, episode), -torch.inf)
         return logits.log_softmax(3).permute(2, 0, 3, 1)
+
+    def _tables(
+        self, relations: Int[Tensor, " queries"], episode: Episode | None
+    ) -> tuple[Float[Tensor, "queries dim"], Float[Tensor, "states operators"], Float[Tensor, " operators"]]:
+        """Vectors of the queries, weights and bias of the output layer: as looked up, and as generated."""
+        queries: Tensor = self.queries[relations]
+        output: Tensor = self.output
+        bias: Tensor = self.output_bias
+        if self.generator is None:
+            return queries, output, bias
+        described = self.generator.described
+        if episode is not None:
+            described = episode.described
+            queries = queries * episode.looked_up[relations, None]
+            shown = nn.functional.pad(episode.looked_up, (0, 1), value=True)
+            output, bias = output * shown, bias * shown
+        keys = nn.functional.pad(self.generator.keys(), (0, 1))  # staying has a column of its own alone
+        return queries + self.generator.queries(described[relations]), output + keys[:-1], bias + keys[-1]
 
     def _allowed(self, relations: Int[Tensor, " queries"]) -> Bool[Tensor, "queries operators"] | None:
         if self.data is None or self.data.allowed is None:
@@ -189,7 +190,7 @@ class Drum(nn.Module):
         """One epoch in an order that depends on seed and epoch alone, relations mixed."""
         assert self.data is not None, "call walk_on() before training"
         self.epoch = epoch
-        return _Batches(self.config, self.data, self.data.asked(seed, epoch, self.only), seed, epoch)
+        return DrumBatches(self.config, self.data, self.data.asked(seed, epoch, self.only), seed, epoch)
 
     @property
     def in_tensors(self) -> bool:
@@ -202,8 +203,14 @@ class Drum(nn.Module):
 
     def losses(self, batch: DrumBatch) -> Float[Tensor, " examples"]:
         """One loss an example: -log of the answer's score, between -log(components) and -log(floor)."""
-        logs = self.log_attention(batch.relations)
+        logs = self.log_attention(batch.relations, self._episode(batch.place))
         return self._tensor_losses(logs, batch) if self.in_tensors else _Losses.apply(logs, self, batch)
+
+    def _episode(self, place: Place) -> Episode | None:
+        if self.generator is None or not self.training:
+            return None
+        assert self.data is not None
+        return self.generator.episode(self.data, place)
 
     def _tensor_losses(
         self, logs: Float[Tensor, "queries steps operators components"], batch: DrumBatch
@@ -323,55 +330,3 @@ def _walk(
         batch.bounds, batch.starts, batch.answers, drop, 1 - config.dropout,
         config.own_edges == "leave-one-out", config.normalise, config.floor, learner.num_relations, THREADS,
     )  # fmt: skip
-
-
-def only(batch: DrumBatch, example: int) -> DrumBatch:
-    """The batch with a single example; its queries stay."""
-    query = int(np.searchsorted(batch.bounds, example, side="right")) - 1
-    bounds = (np.arange(len(batch.bounds)) > query).astype(np.int64)
-    row = slice(example, example + 1)
-    return DrumBatch(
-        batch.relations,
-        bounds,
-        batch.starts[row],
-        batch.answers[row],
-        batch.removed,
-        batch.keys[row],
-        batch.place,
-    )
-
-
-class _Batches(Sequence[DrumBatch]):
-    """Batches of one epoch, each made when it is asked for."""
-
-    def __init__(
-        self, config: DrumConfig, data: DrumData, triples: Int[np.ndarray, "n 3"], seed: int, epoch: int
-    ) -> None:
-        self._config, self._data, self._seed, self._epoch = config, data, seed, epoch
-        self._triples = triples[generator(seed, "order", epoch).permutation(len(triples))]
-
-    def __len__(self) -> int:
-        return -(-len(self._triples) // self._config.batch_size)
-
-    def __iter__(self) -> Iterator[DrumBatch]:
-        return (self[number] for number in range(len(self)))
-
-    def __getitem__(self, number: Any) -> Any:
-        if isinstance(number, slice):
-            return [self[i] for i in range(*number.indices(len(self)))]
-        size, data = self._config.batch_size, self._data
-        triples = self._triples[number * size : (number + 1) * size]
-        examples = data.examples(triples)
-        examples = examples[np.lexsort(examples.T[::-1])]
-        relations, firsts = np.unique(examples[:, 0], return_index=True)
-        removed = np.zeros(0, np.uint8)
-        if self._config.own_edges == "batch":
-            removed = data.marked(triples)
-        keys = np.zeros(0, np.uint64)
-        if self._config.dropout:
-            draws = generator(self._seed, "walks", self._epoch, number)
-            keys = draws.integers(0, 2**64, len(examples), dtype=np.uint64)
-        return DrumBatch(
-            torch.from_numpy(relations), np.append(firsts, len(examples)), np.ascontiguousarray(examples[:, 1]),
-            np.ascontiguousarray(examples[:, 2]), removed, keys, Place(self._seed, self._epoch, number),
-        )  # fmt: skip

@@ -49,9 +49,9 @@ class Clause:
 class Names:
     """The vocabulary of one graph, for reading and writing rules."""
 
-    def __init__(self, entities: Vocabulary, relations: Vocabulary) -> None:
+    def __init__(self, entities: Vocabulary, relations: Sequence[str]) -> None:
         self.entities, self.relations = entities, relations
-        self._known = {label: row for row, label in enumerate(relations.labels)}
+        self._known = {label: row for row, label in enumerate(relations)}
 
     @property
     def num_relations(self) -> int:
@@ -93,7 +93,7 @@ def clause_of(rule: Rule, names: Names) -> Clause:
 
 
 def _atom(step: int, at: Term, to: Term, names: Names, count: int) -> Atom:
-    label = names.relations.label(step % count)
+    label = names.relations[step % count]
     return Atom(label, at, to) if step < count else Atom(label, to, at)
 
 

@@ -8,6 +8,7 @@ from corollary.budget import MIB, Budget, Plan
 from corollary.graph.folder import Graph
 from corollary.kernels import on_disk
 from corollary.learners.drum.learner import ATTENTION_BYTES, THREADS
+from corollary.learners.drum.relation_features import WIDTH
 from corollary.learners.drum.tensor_walk import CHUNK_BYTES, rows_at_once
 from corollary.learners.planning import LATER_BYTES
 from corollary.runs.drum.options import DrumOptions
@@ -74,7 +75,16 @@ def _training(graph: Graph, options: DrumOptions) -> dict[str, int]:
     weights = 4 * (directed * d + cells * (d + h + 1) * 4 * h + (2 * h + 1) * (directed + 1))
     attention = queries * model.rule_length * (directed + 1) * model.components
     state = 16 * graph.num_entities * (model.components + 1) * (model.rule_length + 2)
+    generated = {}
+    if model.generated:
+        wide = model.generated_width
+        weights += 4 * wide * (2 * WIDTH + d + 2 * h + 1)
+        profiles = 16 * directed * directed  # of all relations, while they are described
+        tables = 20 * (2 * h + 1 + wide) * directed  # what a step makes of keys, and their gradients
+        facts = 120 * graph.size.num_train  # sorted by relation meanwhile
+        generated = {"descriptions of relations": 40 * WIDTH * directed + profiles + tables + facts}
     return {
+        **generated,
         "weights with gradient and moments": weights * (2 + options.training.optimizer.moments),
         "attention and its gradient": attention * 40,
         "LSTMs": cells * queries * h * 4 * 16 * model.rule_length,

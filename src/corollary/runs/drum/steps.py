@@ -8,7 +8,8 @@ from jaxtyping import Int
 from pydantic import Field, PositiveFloat
 from torch import Tensor
 
-from corollary.learners.drum.learner import Drum, DrumBatch
+from corollary.learners.drum.batches import DrumBatch
+from corollary.learners.drum.learner import Drum
 from corollary.learners.protocol import Files
 from corollary.training.loop import LoopConfig
 from corollary.training.optimizers import OptimizerConfig, Rule

@@ -296,7 +296,7 @@ def split_links(graph: Graph, split: str) -> Links:
 
 
 def names_of(graph: Graph) -> Names:
-    return Names(graph.entities, graph.relations)
+    return Names(graph.entities, graph.relations.labels)
 
 
 def relation_ids(graph: Graph, names: Sequence[str], option: str) -> list[int] | None:
