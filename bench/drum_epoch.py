@@ -1,8 +1,9 @@
-"""How long is an epoch of DRUM on a large graph, and how well does the model rank after it?
+"""How long is an epoch of DRUM on a large graph, how well does the model rank after it, and how well do its rules?
 
-First `corollary train drum GRAPH -o RUN --rule-length 3 --num-epochs 1 --set model.queries=split` (a quarter of train is asked
-for, drawn by the seed), then `python bench/drum_epoch.py RUN`, which ranks all test triples with the model of the run, ties
-expected, and appends a line to results/drum_epoch.jsonl. The run need not have counted its rules yet.
+First `corollary train drum GRAPH -o RUN --rule-length 3 --num-epochs 1 --set model.queries=split --set extracting.facts=2
+--set extracting.walks=1000 --set extracting.candidates=0` (a quarter of train is asked for, drawn by the seed), then
+`python bench/drum_epoch.py RUN`, which ranks all test triples with the model of the run, ties expected, takes the figures of
+its counted rules from its folder, and appends a line to results/drum_epoch.jsonl.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 
 from corollary.cli.output import print_table
+from corollary.evaluation.metrics import Evaluation
 from corollary.evaluation.ranking import rank_split
 from corollary.runs.drum.asking import reach
 from corollary.runs.drum.planning import CHUNK
@@ -35,14 +37,21 @@ def main() -> None:
         "rank_seconds": time.perf_counter() - begun,
         "epoch_seconds": lines[-1]["seconds"],
         "steps": lines[-1]["updates"],
-        "peak_bytes": lines[-1]["peak_bytes"],
+        "peak_bytes": run.folder.read_json("memory.json")["peak_bytes"],
         "planned_bytes": sum(run.folder.config["plan"]["parts"].values()),
     }
-    about = {"run": run.path.name, "graph": graph.name, "seed": options.seed, "epochs": len(lines)}
+    counted = Evaluation.model_validate(run.folder.read_json("rules_evaluation.json")).metrics.values()
+    found |= {"rules": run.folder.read_json("rules.json")["rules"]}
+    found |= {f"rules {name}": counted[name] for name in ("mrr", "hits@10")}
+    about = {
+        "graph": graph.name,
+        "seed": options.seed,
+        "epochs": len(lines),
+        "model": options.model.model_dump(mode="json"),
+        "extracting": options.extracting.model_dump(mode="json"),
+    }
     print_table(list(found), [list(found.values())])
-    write_line(
-        "drum_epoch", {**machine_line(), **about, "model": options.model.model_dump(mode="json"), **found}
-    )
+    write_line("drum_epoch", {**machine_line(), **about, **found})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """`corollary predict`."""
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -81,10 +83,7 @@ def predict(
     else:
         for prediction in found.predictions:
             console.print(str(prediction.question), style="bold", markup=False)
-            rows = [
-                [a.place, a.label, a.name if a.name != a.label else "", a.score, "" if a.known else "new"]
-                for a in prediction.answers
-            ]
+            rows = [[*_named(asdict(answer)), _new(answer.known)] for answer in prediction.answers]
             print_table(["place", "label", "name", "score", ""], rows)
 
 
@@ -102,10 +101,20 @@ def _unseen(run: "Run", question: "Question", file: Path | None, count: int, as_
         ("the model", found.model, ("body", "share")),
         (f"rules counted on {found.num_facts} facts", found.rules, ("rule", "support", "pairs")),
     ):
-        console.print(title, markup=False)
-        names = ["place", "label", "name", "score", *columns]
-        rows = [[line[name] for name in names] + ["" if line["known"] else "new"] for line in lines]
-        print_table([*names, ""], rows)
+        if lines:
+            console.print(title, markup=False)
+            rows = [[*_named(line), *(line[name] for name in columns), _new(line["known"])] for line in lines]
+            print_table(["place", "label", "name", "score", *columns, ""], rows)
+
+
+def _named(answer: Mapping[str, Any]) -> list[Any]:
+    """Place, label, name where it is another, score."""
+    name = "" if answer["name"] == answer["label"] else answer["name"]
+    return [answer["place"], answer["label"], name, answer["score"]]
+
+
+def _new(known: bool) -> str:
+    return "" if known else "new"
 
 
 def _relatives(run: "Run", node: str, count: int, as_json: bool) -> None:
