@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -28,3 +29,26 @@ def test_tables_of_treatments_are_those_of_the_recipe(recipe, path):
     """Every line, as `recipes/treatments.py` prints it."""
     page = (ROOT / "docs" / "hgt.md").read_text(encoding="utf-8")
     assert "\n".join(recipe.rows_of(json.loads(path.read_text()))) in page
+
+
+def rows_beside_pyg(line):
+    """Cases of one line of bench/hgt.py that were measured with PyG too, as the page writes them."""
+    cases = line.get("cases", {})
+    for name, ours in cases.items():
+        if theirs := cases.get(f"{name}, PyG"):
+            sizes = [f"{one['growth'] / 2**20:,.0f} MiB" for one in (ours, theirs)]
+            ratios = [theirs[figure] / ours[figure] for figure in ("wall", "growth")]
+            yield (
+                f"| {name} | {ours['wall']:.1f} s, {sizes[0]} | {theirs['wall']:.1f} s, {sizes[1]} "
+                f"| {ratios[0]:.1f} x | {ratios[1]:.1f} x |"
+            )
+
+
+def test_table_beside_pyg_is_that_of_the_bench():
+    """Every row is a pair of cases of bench/results/hgt.jsonl, and both pairs are there."""
+    page = (ROOT / "docs" / "hgt.md").read_text(encoding="utf-8")
+    lines = (ROOT / "bench" / "results" / "hgt.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = re.findall(r"^\| (?:encoder|part)\b.* x \|$", page, re.M)
+    made = {row for line in lines for row in rows_beside_pyg(json.loads(line))}
+    assert len(rows) == 2
+    assert set(rows) <= made
