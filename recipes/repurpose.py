@@ -66,7 +66,7 @@ def make(name: str, output: Path, results: Path) -> None:
 
 
 def with_files(recipe: dict[str, str], options: dict[str, Any], output: Path) -> None:
-    """Pairs of PharmacotherapyDB that are no indications, and DrugCentral's indications that it has not."""
+    """Pairs of PharmacotherapyDB that are no indications, DrugCentral's indications that it has not, areas of diseases."""
     data = Path(os.environ.get("COROLLARY_DATA", "data"))
     for key, kept, group, field in (
         ("external", "", "splitting", "external_file"),
@@ -74,11 +74,26 @@ def with_files(recipe: dict[str, str], options: dict[str, Any], output: Path) ->
     ):
         if key in recipe:
             path = output / f"{key}.tsv"
-            with gzip.open(data / recipe[key], "rt", encoding="utf-8") as file:
-                rows = [row for row in csv.DictReader(file, delimiter="\t") if row["category"] == kept]
+            rows = [row for row in rows_of(data / recipe[key]) if row["category"] == kept]
             lines = [f"Compound::{row['drugbank_id']}\tDisease::{row['doid_id']}\n" for row in rows]
             path.write_text("".join(lines), encoding="utf-8")
             options.setdefault(group, {})[field] = str(path)
+    if "areas" in recipe:
+        path = output / "areas.tsv"
+        names = {row["doid"]: row["name"] for row in rows_of(data / recipe["area_names"])}
+        above = {row["id"]: row["doid_ancestors"].split("|") for row in rows_of(data / recipe["areas"])}
+        lines = [
+            f"{disease}\t{'|'.join(names[area] for area in areas if area)}\n"
+            for disease, areas in above.items()
+        ]
+        path.write_text("".join(lines), encoding="utf-8")
+        options.setdefault("splitting", {})["areas_file"] = str(path)
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    """Lines of a packed table with a header."""
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
 
 
 def tables(results: Path) -> list[str]:
