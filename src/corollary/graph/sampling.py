@@ -84,14 +84,14 @@ class EdgeSampler:
         key = generator(seed, "edges", *place).integers(0, 2**63, dtype=np.uint64)
         chosen = np.zeros(len(self._by_relation), np.uint8)
         draw_edges(self._sizes, wanted, np.uint64(key), chosen)
-        return self._by_relation[np.flatnonzero(chosen)].astype(np.int64)
+        return self._by_relation[np.flatnonzero(chosen.view(bool))].astype(np.int64)
 
     def part(self, drawn: Int[np.ndarray, " drawn"], hidden: UInt[np.ndarray, " triples"] | None) -> Part:
         """The nodes that drawn edges link, and messages both ways over those that are not hidden."""
         heads, relations, tails = (ends[drawn] for ends in self._ends)
         inside = np.zeros(len(self.links.nodes), np.uint8)
         inside[heads], inside[tails] = 1, 1
-        rows = np.flatnonzero(inside)
+        rows = np.flatnonzero(inside.view(bool))
         if hidden is not None:
             kept = hidden[drawn] == 0
             drawn, heads, relations, tails = drawn[kept], heads[kept], relations[kept], tails[kept]
@@ -205,5 +205,5 @@ class BudgetSampler:
             drawn = [draw_by_budget(*ends, budget, taken, width, np.uint64(key)) for ends in bounds]
             newest = np.concatenate(drawn)
             taken[newest] = 1
-        rows = np.flatnonzero(taken)
+        rows = np.flatnonzero(taken.view(bool))
         return Part.of(rows, links, self._incoming.messages(*edges_between(rows, *whole, taken)))
