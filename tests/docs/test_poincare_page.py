@@ -49,3 +49,14 @@ def test_scale_is_that_of_the_bench():
         assert shown in PAGE
     assert found["threads"] == 1
     assert max(imported["peak_bytes"], trained["peak_bytes"]) < parse_bytes(found["limit"])
+
+
+def test_neighbours_of_withheld_leaves_are_those_of_the_recipe():
+    """Phylum, class and order of the NCBI cut: run and placement are always right, the other controls as shown."""
+    path = ROOT / "recipes" / "results" / "ncbi-cut-held-out-poincare" / "seed-0" / "taxonomy.json"
+    figures = json.loads(path.read_text(encoding="utf-8"))["figures"]
+    found = {name: list(one["neighbour_accuracy_withheld"].values()) for name, one in figures.items()}
+    assert found["run"] == found["untrained"] == [1.0, 1.0, 1.0]
+    for name, shown in (("euclidean", "Euclidean"), ("random", "random directions")):
+        first, second, third = (f"{share:.3f}" for share in found[name])
+        assert f"{shown} {first}, {second} and {third}" in PAGE
