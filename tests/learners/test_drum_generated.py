@@ -200,3 +200,26 @@ def test_adapting_moves_only_the_new_queries(tiny):
     assert changed == ["queries"]
     assert torch.equal(larger.queries[[0, 1, 2, 4, 5, 6]], before["queries"][[0, 1, 2, 4, 5, 6]])
     assert larger.losses(larger.batches(tiny, seed=0, epoch=0)[0]).mean().item() < batch_loss
+
+
+def test_every_new_relation_is_adapted(tiny):
+    """Facts of several, more than a batch: each one's queries move, and by batches of another size as much."""
+    learner = learner_on(tiny).eval()
+    train = np.asarray(tiny.triples("train"))
+    new = np.concatenate([train[train[:, 1] == r] + [0, 3, 0] for r in range(3)])
+    whole = np.concatenate([train, new])
+    names = [*tiny.relations.labels, "one", "two", "three"]
+    data = DrumData(6, links_of(whole, tiny.num_entities, 6), np.unique(new, axis=0), whole, names)
+    assert len(new) > 2 * SMALL["batch_size"]
+    found = []
+    for size in (SMALL["batch_size"], 7, 1000):
+        larger = extended(learner, np.arange(3), data).double()
+        larger.config = larger.config.changed(batch_size=size)
+        before = larger.queries.detach().clone()
+        adapt(larger, AdaptingConfig(steps=3))
+        moved = (larger.queries != before).any(1)
+        assert moved[[3, 4, 5, 9, 10, 11]].all()
+        assert not moved[[0, 1, 2, 6, 7, 8]].any()
+        found.append(larger.queries.detach())
+    for other in found[1:]:
+        assert_close(other, found[0], rtol=0, atol=1e-9)  # sums of gradients in another order, in float64

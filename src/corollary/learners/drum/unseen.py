@@ -14,8 +14,9 @@ from corollary.learners.drum.batches import batch_of
 from corollary.learners.drum.data import DrumData
 from corollary.learners.drum.learner import Drum
 from corollary.learners.protocol import Place
+from corollary.randomness import generator
 
-_MOST_FACTS = 64  # of all new relations, that their vectors are moved by
+_MOST_FACTS = 64  # of each new relation, that its vectors are moved by
 
 
 class AdaptingConfig(Config):
@@ -55,22 +56,39 @@ def extended(learner: Drum, rows: Int[np.ndarray, " relations"], data: DrumData)
 
 
 def adapt(learner: Drum, config: AdaptingConfig) -> None:
-    """Move the query vectors of the relations that the learner's data ask for, by those triples.
+    """Move the query vectors of the relations that the learner's data ask for, by at most 64 facts of each.
 
-    Time: one step of training over at most 64 triples for each step here.
+    Time: a step of training over all those facts for each step here.
     """
     data = learner.data
     assert data is not None
     if not len(data.triples) or not config.steps:
         return
-    batch = batch_of(learner.config, data, data.triples[:_MOST_FACTS], Place(0, 0, 0)).to(learner.device)
-    moved = torch.zeros_like(learner.queries[batch.relations], requires_grad=True)
-    start = learner.queries.detach().clone()
-    optimizer = torch.optim.Adam([moved], lr=config.lr)
+    facts, at_once = _some_of_each(data.triples), learner.config.batch_size
+    batches = [
+        batch_of(learner.config, data, facts[first : first + at_once], Place(0, 0, 0)).to(learner.device)
+        for first in range(0, len(facts), at_once)
+    ]
+    relations = torch.cat([batch.relations for batch in batches]).unique()
+    moved = torch.zeros_like(learner.queries[relations], requires_grad=True)
+    start, optimizer = learner.queries.detach().clone(), torch.optim.Adam([moved], lr=config.lr)
     for _ in range(config.steps):
-        (gradient,) = torch.autograd.grad(learner.loss(batch), [learner.queries])
-        moved.grad = gradient[batch.relations]
+        gradient = torch.zeros_like(start)
+        for batch in batches:
+            (part,) = torch.autograd.grad(learner.loss(batch), [learner.queries])
+            gradient += part * (len(batch) / (2 * len(facts)))
+        moved.grad = gradient[relations]
         optimizer.step()
         with torch.no_grad():
             learner.queries.copy_(start)
-            learner.queries[batch.relations] += moved
+            learner.queries[relations] += moved
+
+
+def _some_of_each(triples: Int[np.ndarray, "n 3"]) -> Int[np.ndarray, "m 3"]:
+    """At most `_MOST_FACTS` of each relation, drawn where there are more."""
+    kept = []
+    for relation in np.unique(triples[:, 1]).tolist():
+        rows = np.flatnonzero(triples[:, 1] == relation)
+        drawn = generator(0, "facts of an unseen relation", relation).permutation(len(rows))[:_MOST_FACTS]
+        kept.append(rows[np.sort(drawn)])
+    return triples[np.sort(np.concatenate(kept))]
