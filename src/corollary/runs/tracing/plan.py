@@ -19,6 +19,9 @@ from corollary.runs.run import Run
 BF16_BYTES = 40 << 20
 """Of compiled code and small buffers for products of bf16 factors (measured: 36 to 42 MiB)."""
 
+DIRECTION_BLOCKS = 4
+"""Blocks of rows that filling and scaling a direction takes: each makes one while the last one is still there."""
+
 
 @dataclass(frozen=True)
 class Work:
@@ -129,7 +132,7 @@ def _held(run: Run, work: Work, way: Way) -> dict[str, int]:
     table = 0 if way.living == "disk" else _row(config) * size.num_entities
     network = 4 * config.embedding_dim * (config.features() + config.directed(size.num_relations) + 8)
     asked, points = work.sides * work.asked, work.checkpoints
-    directions = (work.asked if way.hold.directions else 1) * points if work.adam else 0
+    directions = points * _directions(work, way)
     return {
         "models": points * (network + table) * (2 if work.adam else 1),
         "asked triples": points * asked * (_example(config) + 4 * config.features()),
@@ -151,9 +154,12 @@ def _passing(run: Run, work: Work, way: Way) -> dict[str, int]:
         4 * config.embedding_dim * config.features(),
     )
     on_disk = WINDOW_BYTES + row * rows * (2 + 2 * work.adam)
+    along = 4 * examples * (config.embedding_dim + 1) * _directions(work, way)
     return {
         "checkpoint": file,
         "rows from disk": 0 if way.living == "device" else on_disk,
+        "making directions": DIRECTION_BLOCKS * row * rows if work.adam else 0,
+        "sums along directions": along,
         "feature maps": kept + chunk * (2 + work.pairs + 2 * work.adam),
         "unit": examples * _example(config),
         "score tile": 4 * examples * rows * (3 if work.pairs else 1) + 8 * asked * rows,
@@ -167,6 +173,11 @@ def _halves(config: ConvEConfig, examples: int, asked: int, rows: int) -> int:
     """What products of bf16 factors take: compiled code, and copies of the factors of the largest ones."""
     maps = (CHUNK_ROWS + asked + config.embedding_dim) * config.features()
     return BF16_BYTES + 2 * (maps + (examples + asked) * rows)
+
+
+def _directions(work: Work, way: Way) -> int:
+    """Those that are held at one checkpoint."""
+    return (work.asked if way.hold.directions else 1) if work.adam else 0
 
 
 def _row(config: ConvEConfig) -> int:
