@@ -6,7 +6,6 @@ from pathlib import Path
 import torch
 
 from corollary.budget import Budget, Plan, resident_bytes
-from corollary.errors import ConfigError
 from corollary.evaluation.ranking import rank_split
 from corollary.graph.folder import Graph
 from corollary.graph.importing import ImportConfig
@@ -23,7 +22,7 @@ from corollary.runs.device import choose_precision, settle_threads
 from corollary.runs.evaluating import conclude
 from corollary.runs.kinds import Ranking, Rescores
 from corollary.runs.run import Run
-from corollary.runs.training import train
+from corollary.runs.training import check_early_stopping, has_valid, train
 from corollary.training import checkpoints
 from corollary.training.averaging import Average
 from corollary.training.loop import Loop, Observer
@@ -54,10 +53,7 @@ class ConvEKind:
 
     def settled(self, options: RunConfig, graph: Graph, device: torch.device, say: Say) -> RunConfig:
         """With the precision that was chosen, as it is recorded and resumed with."""
-        if options.training.early_stopping and not _has_valid(graph):
-            raise ConfigError(
-                f"early stopping needs validation triples, and {graph.path} has none: split it first"
-            )
+        check_early_stopping(options.training.early_stopping, graph, valid=has_valid(graph))
         precision = choose_precision(options.optimizations, device, say)
         negatives = options.model.negatives
         if negatives.sampled:
@@ -122,7 +118,7 @@ class ConvEKind:
             device=device,
             average=Average(learner, training.average_decay) if training.average_decay else None,
             cleanup=saving.enable_memory_cleanup,
-            validate=validate if _has_valid(graph) else None,
+            validate=validate if has_valid(graph) else None,
             metric=options.evaluation.metric,
             planned_bytes=plan.total,
             observer=observer,
@@ -211,7 +207,7 @@ def plan_conve(
             average=training.average_decay is not None,
             whole_gradient=training.accumulation > 1 or training.clip_norm is not None or fp16,
             accumulation=training.accumulation,
-            validated=_has_valid(graph),
+            validated=has_valid(graph),
             recompute=saving.use_gradient_checkpointing,
             cleanup=saving.enable_memory_cleanup,
             compiling=not on_disk(),
@@ -244,7 +240,3 @@ def _smaller(config: RunConfig) -> Iterator[tuple[str, RunConfig]]:
     if model.embedding_dim > 100:
         smaller = model.changed(embedding_dim=100, image_height=None, image_width=None)
         yield "--embedding-dim 100", config.changed(model=smaller)
-
-
-def _has_valid(graph: Graph) -> bool:
-    return graph.info.num_triples.get("valid", 0) > 0

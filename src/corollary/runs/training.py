@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import numpy as np
 import torch
+from jaxtyping import Int
 
 from corollary.budget import Budget, Plan, peak_bytes, restart_peak, show_bytes
-from corollary.errors import RunError
+from corollary.errors import ConfigError, RunError
 from corollary.graph.folder import Graph
 from corollary.graph.importing import ImportConfig, import_graph
 from corollary.messages import Say, silent
@@ -154,6 +156,26 @@ def _conclude(run: Run, follower: Following, say: Say) -> Run:
         "memory.json", memory_record(Plan.model_validate(run.folder.config["plan"]), run.device)
     )
     return run
+
+
+def has_valid(graph: Graph, relations: Int[np.ndarray, " relations"] | None = None) -> bool:
+    """Whether there are validation triples, of these relations where some are given."""
+    if not graph.info.num_triples.get("valid", 0):
+        return False
+    return relations is None or bool(np.isin(np.asarray(graph.triples("valid"))[:, 1], relations).any())
+
+
+def check_early_stopping(asked: int | None, graph: Graph, *, valid: bool) -> None:
+    """Raises `ConfigError` where training is to stop by validation triples and there are none.
+
+    Args:
+        asked: validations without improvement after which to stop.
+        valid: whether there are any that the learner would be asked.
+    """
+    if asked and not valid:
+        raise ConfigError(
+            f"early stopping needs validation triples, and {graph.path} has none: split it first"
+        )
 
 
 def memory_record(plan: Plan, device: str) -> dict[str, int]:

@@ -37,13 +37,6 @@ def with_queries(graph: Graph) -> Int[np.ndarray, " targets"]:
     return np.unique(np.asarray(graph.triples("train"))[:, 1])
 
 
-def has_valid(graph: Graph, targets: Int[np.ndarray, " targets"] | None) -> bool:
-    """Whether any target has validation triples."""
-    if not graph.info.num_triples.get("valid", 0):
-        return False
-    return targets is None or bool(np.isin(np.asarray(graph.triples("valid"))[:, 1], targets).any())
-
-
 def reached_data(graph: Graph, options: DrumOptions, targets: Int[np.ndarray, " targets"] | None) -> DrumData:
     """Facts and queries, without examples that no walk reaches: they have no gradient and only blur the loss."""
     data = drum_data(graph, options.model, seed=options.seed, targets=targets)

@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Int
 
 from corollary.budget import Budget, Plan, resident_bytes
-from corollary.errors import ConfigError
 from corollary.graph.folder import Graph
 from corollary.graph.importing import ImportConfig
 from corollary.learners.counted_rules import CountedRules
@@ -19,7 +18,7 @@ from corollary.learners.protocol import Scorer
 from corollary.messages import Say, silent
 from corollary.records.run_folder import RunFolder
 from corollary.runs.device import settle_threads
-from corollary.runs.drum.asking import has_valid, reached_data, targets_of
+from corollary.runs.drum.asking import reached_data, targets_of
 from corollary.runs.drum.concluding import figures_on_test
 from corollary.runs.drum.groups import Groups
 from corollary.runs.drum.models import extracted_rules, fresh, models_of
@@ -30,7 +29,7 @@ from corollary.runs.drum.validating import validated
 from corollary.runs.kinds import Ranking, Rescores
 from corollary.runs.rules.kind import load_rules, save_rules, train_links
 from corollary.runs.run import Run
-from corollary.runs.training import train
+from corollary.runs.training import check_early_stopping, has_valid, train
 from corollary.training.loop import Loop, Observer
 
 
@@ -56,8 +55,7 @@ class DrumKind:
     def settled(self, options: DrumOptions, graph: Graph, device: torch.device, say: Say) -> DrumOptions:
         """With the targets by name and the epochs that groups make."""
         targets = targets_of(options, graph)
-        if options.training.early_stopping and not has_valid(graph, targets):
-            raise ConfigError(f"early stopping needs validation triples, and {graph.path} has none")
+        check_early_stopping(options.training.early_stopping, graph, valid=has_valid(graph, targets))
         if options.max_relations is not None and targets is not None:
             names = tuple(graph.relations.label(int(target)) for target in targets)
             say(f"asks for {len(names)} of {graph.num_relations} relations; bodies may use all")

@@ -13,9 +13,9 @@ from corollary.evaluation.ranking import rank_triples
 from corollary.graph.folder import Graph
 from corollary.learners.drum.learner import Drum
 from corollary.learners.protocol import Scorer
-from corollary.runs.drum.asking import has_valid
 from corollary.runs.drum.options import DrumOptions
 from corollary.runs.rules.options import WithRules
+from corollary.runs.training import has_valid
 
 
 def validated(

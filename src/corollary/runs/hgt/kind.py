@@ -6,7 +6,6 @@ from pathlib import Path
 import torch
 
 from corollary.budget import Plan
-from corollary.errors import ConfigError
 from corollary.evaluation.ranking import rank_split
 from corollary.graph.folder import Graph
 from corollary.graph.importing import ImportConfig
@@ -23,7 +22,7 @@ from corollary.runs.hgt.planning import plan_hgt, plan_scoring
 from corollary.runs.hgt.reporting import conclude_hgt
 from corollary.runs.kinds import Ranking, Rescores
 from corollary.runs.run import Run
-from corollary.runs.training import train
+from corollary.runs.training import check_early_stopping, has_valid, train
 from corollary.training import checkpoints
 from corollary.training.loop import Loop, Observer
 from corollary.training.steps import GradientSteps
@@ -50,10 +49,7 @@ class HgtKind:
 
     def settled(self, options: HgtOptions, graph: Graph, device: torch.device, say: Say) -> HgtOptions:
         """Says what the types of the graph leave out."""
-        if options.training.early_stopping and not has_valid(graph):
-            raise ConfigError(
-                f"early stopping needs validation triples, and {graph.path} has none: split it first"
-            )
+        check_early_stopping(options.training.early_stopping, graph, valid=has_valid(graph))
         check_types(graph, say)
         read_features(graph, options.model.features)
         found = {name: path.resolve() for name, path in options.model.features.items()}
@@ -158,7 +154,3 @@ def build_hgt(
         storage=RowStorage(device, living, folder if living == "disk" else None),
         features=read_features(graph, options.model.features),
     )
-
-
-def has_valid(graph: Graph) -> bool:
-    return graph.info.num_triples.get("valid", 0) > 0
