@@ -6,6 +6,7 @@ import pytest
 from corollary.geometry import hyperbolic as geometry
 from corollary.graph.taxonomy import Taxonomy
 from corollary.kernels import splitmix
+from corollary.kernels.prefetching import prefetch_row
 from corollary.kernels.taxonomy import ball, euclidean, hinge, levels, negatives, rows, softmax
 from corollary.kernels.taxonomy.tree import pair_in_order
 from tests.reference import hyperbolic as reference
@@ -204,3 +205,14 @@ def test_two_threads_learn_too():
         )  # fmt: skip
         losses.append(tallies[:, rows.LOSS].sum() / tallies[:, rows.PAIRS].sum())
     assert losses[-1] < losses[0] / 2
+
+
+def test_asking_for_a_row_changes_nothing():
+    """The first and the last row of a table, as wide as one cache line and as several."""
+    for dim in (2, 10, 30):
+        table = rows.new_table(3, dim)
+        table[:] = np.arange(table.size).reshape(table.shape)
+        before = table.copy()
+        prefetch_row(table, 0)
+        prefetch_row(table, len(table) - 1)
+        np.testing.assert_array_equal(table, before)

@@ -8,7 +8,7 @@ from jaxtyping import Int, UInt
 
 from corollary.kernels import compiled
 from corollary.kernels.splitmix import few, word
-from corollary.kernels.taxonomy.negatives import step_over
+from corollary.kernels.taxonomy.negatives import pass_over
 from corollary.kernels.taxonomy.tree import Tree, relatives
 
 
@@ -22,7 +22,7 @@ def level_negatives(
     key: np.uint64,
     out: Int[np.ndarray, " negatives"],
     listed: Int[np.ndarray, " room"],
-    gaps: Int[np.ndarray, " room"],
+    above: Int[np.ndarray, " room"],
 ) -> tuple[int, bool]:
     """Draw nodes of the depth of `row` that are neither below nor above `ancestor`, for a loss anchored there.
 
@@ -40,11 +40,11 @@ def level_negatives(
     corrupted = tree.level_offsets[level + 1] - tree.level_offsets[level] <= count
     if corrupted:
         level = np.int64(tree.depth[ancestor])
-        found = relatives(tree, row, gaps)
+        found = relatives(tree, row, above)
         count = 0
         for at in range(found):
-            if tree.depth[gaps[at]] == level:
-                listed[count] = tree.place[gaps[at]]
+            if tree.depth[above[at]] == level:
+                listed[count] = tree.place[above[at]]
                 count += 1
     start = tree.level_offsets[level]
     left = tree.level_offsets[level + 1] - start - count
@@ -55,11 +55,11 @@ def level_negatives(
             place = start + few(word(key, 4 * at), left)
             out[at] = tree.level_rows[place + count * (place >= listed[0])]
         return len(out), corrupted
-    for at in range(count):
-        gaps[at] = listed[at] - start - at
     for at in range(len(out)):
-        number = few(word(key, 4 * at), left)
-        out[at] = tree.level_rows[start + number + step_over(number, gaps, count)]
+        out[at] = start + few(word(key, 4 * at), left)
+    pass_over(out, 0, len(out), listed, count)
+    for at in range(len(out)):
+        out[at] = tree.level_rows[out[at]]
     return len(out), corrupted
 
 

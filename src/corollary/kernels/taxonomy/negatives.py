@@ -1,7 +1,7 @@
 """Negatives of a taxonomy, drawn without memory and without rejection. Plain twin: tests/reference/taxonomy.py.
 
-What must not be drawn is a sorted list; a number drawn below (what is left) becomes a row by stepping over the list,
-one binary search. So a true relation cannot come out, and nothing is ever drawn twice to avoid it.
+What must not be drawn is a sorted list; a number drawn below (what is left) becomes a row by stepping over the list.
+So a true relation cannot come out, and nothing is ever drawn twice to avoid it.
 """
 
 from typing import NamedTuple
@@ -16,9 +16,9 @@ from corollary.kernels.taxonomy.tree import Tree, pair_in_order, relatives
 
 UNIFORM, DEGREE, SAME_DEPTH, SIBLING, COUSIN, STRUCTURAL = range(6)
 NUM_TIERS = 6
-_LARGEST = np.int64(2**62)
 _LOW = np.uint64(0xFFFFFFFF)
-_SPARE = 18  # places beside a row's ancestors that the lists of `negatives` need
+_SHORT = 64
+"""Lists up to here are gone through as a whole, many draws to an instruction; longer ones are searched."""
 
 
 class Weights(NamedTuple):
@@ -32,47 +32,55 @@ class Weights(NamedTuple):
 
 
 @compiled()
-def fill_up(values: Int[np.ndarray, " room"], count: int) -> int:
-    """Lengthen a sorted list with largest numbers to a multiple of 16, so that it is compared 16 at a time."""
-    full = (count + 15) // 16 * 16
-    for at in range(count, full):
-        values[at] = _LARGEST
-    return full
+def pass_over(
+    numbers: Int[np.ndarray, " numbers"], first: int, last: int, listed: Int[np.ndarray, " room"], count: int
+) -> None:
+    """Turn numbers below (how many rows are not listed) into those rows; `first` to `last` of them, in place.
 
-
-@compiled()
-def step_over(number: int, gaps: Int[np.ndarray, " room"], count: int) -> int:
-    """How many of the listed rows stand at or before the place that `number` becomes; gaps[i] = list[i] - i.
-
-    Up to 64 are compared one by one, several to an instruction: faster than a search whose every step waits.
+    A row that is listed is stepped over by every number that has come so far.
     """
-    low, rest = 0, count
-    while rest > 64:
-        half = (rest + 1) // 2
-        low += half * (gaps[low + half - 1] <= number)
-        rest -= half
-    found = low
-    for at in range(low, low + rest):
-        found += gaps[at] <= number
-    return found
+    if count <= _SHORT:
+        for at in range(count):
+            for place in range(first, last):
+                numbers[place] += numbers[place] >= listed[at]
+        return
+    for place in range(first, last):
+        low, high = 0, count
+        while low < high:
+            middle = (low + high) // 2
+            if listed[middle] - middle <= numbers[place]:
+                low = middle + 1
+            else:
+                high = middle
+        numbers[place] += low
 
 
 @compiled()
-def contains(values: Int[np.ndarray, " room"], count: int, value: int) -> bool:
-    """Whether a sorted list holds a value."""
-    if count <= 64:
-        found = 0
+def _strike(
+    rows: Int[np.ndarray, " rows"], first: int, last: int, listed: Int[np.ndarray, " room"], count: int
+) -> None:
+    """Put -1 in the place of rows that are listed; `first` to `last` of them."""
+    if count <= _SHORT:
         for at in range(count):
-            found += values[at] == value
-        return found > 0
+            for place in range(first, last):
+                rows[place] = -1 if rows[place] == listed[at] else rows[place]
+        return
+    for place in range(first, last):
+        if contains(listed, count, rows[place]):
+            rows[place] = -1
+
+
+@compiled()
+def contains(listed: Int[np.ndarray, " room"], count: int, row: int) -> bool:
+    """Whether a sorted list holds a row."""
     low, high = 0, count
     while low < high:
         middle = (low + high) // 2
-        if values[middle] < value:
+        if listed[middle] < row:
             low = middle + 1
         else:
             high = middle
-    return low < count and values[low] == value
+    return low < count and listed[low] == row
 
 
 @compiled()
@@ -172,7 +180,7 @@ def negatives(
     row: int,
     key: np.uint64,
     out: Int[np.ndarray, " negatives"],
-    lists: Int[np.ndarray, "3 room"],
+    lists: Int[np.ndarray, "2 room"],
 ) -> int:
     """Draw rows that are no ancestor of `row` and not itself; returns how many (none where all rows are).
 
@@ -180,62 +188,68 @@ def negatives(
 
     Args:
         quotas: draws by tier.
-        lists: scratch with room for all ancestors and _SPARE more.
+        lists: scratch with room for all ancestors and the row itself.
     """
-    listed, gaps, skipped = lists[0], lists[1], lists[2]
-    count = relatives(tree, row, listed)
-    nodes = len(tree.parent)
+    listed, of_level = lists[0], lists[1]
+    count, nodes = relatives(tree, row, listed), len(tree.parent)
     if nodes == count:
         return 0
-    drawn = 0
-    for at in range(count):
-        gaps[at] = listed[at] - at
-    full = fill_up(gaps, count)
-    fill_up(listed, count)
-    for _ in range(quotas[UNIFORM]):
-        number = few(word(key, 4 * drawn), nodes - count)
-        out[drawn] = number + step_over(number, gaps, full)
-        drawn += 1
+    drawn = quotas[UNIFORM]
+    _draw_uniform(out, 0, drawn, key, nodes, listed, count)
     if quotas[DEGREE] > 0:
-        first = drawn
-        for _ in range(quotas[DEGREE]):
-            out[drawn] = alias_row(weights, word(key, 4 * drawn))
-            drawn += 1
+        first, drawn = drawn, drawn + quotas[DEGREE]
         for at in range(first, drawn):
-            if contains(listed, full, out[at]):
+            out[at] = alias_row(weights, word(key, 4 * at))
+        _strike(out, first, drawn, listed, count)
+        for at in range(first, drawn):
+            if out[at] < 0:
                 out[at] = _other_by_weight(weights, word(key, 4 * at + 1), listed, count)
     if quotas[SAME_DEPTH] > 0:
+        first, drawn = drawn, drawn + quotas[SAME_DEPTH]
         level = tree.depth[row]
         start = tree.level_offsets[level]
-        room = tree.level_offsets[level + 1] - start
-        same = 0
+        room, same = tree.level_offsets[level + 1] - start, 0
         for at in range(count):  # ascending rows of one level have ascending places
             if tree.depth[listed[at]] == level:
-                skipped[same] = tree.place[listed[at]] - start - same
+                of_level[same] = tree.place[listed[at]]
                 same += 1
-        for _ in range(quotas[SAME_DEPTH]):
-            if room > same:
-                number = few(word(key, 4 * drawn), room - same)
-                out[drawn] = tree.level_rows[start + number + step_over(number, skipped, same)]
-            else:
-                number = few(word(key, 4 * drawn), nodes - count)
-                out[drawn] = number + step_over(number, gaps, full)
-            drawn += 1
+        if room == same:
+            _draw_uniform(out, first, drawn, key, nodes, listed, count)
+        else:
+            for at in range(first, drawn):
+                out[at] = start + few(word(key, 4 * at), room - same)
+            pass_over(out, first, drawn, of_level, same)
+            for at in range(first, drawn):
+                out[at] = tree.level_rows[out[at]]
     for tier in range(SIBLING, NUM_TIERS):
         for _ in range(quotas[tier]):
-            near = _near(tree, row, tier, key, 4 * drawn)
-            if near < 0 or (len(tree.ancestors) > 0 and contains(listed, full, near)):
-                number = few(word(key, 4 * drawn), nodes - count)
-                near = number + step_over(number, gaps, full)
-            out[drawn] = near
+            out[drawn] = _near(tree, row, tier, key, 4 * drawn)
+            if out[drawn] < 0 or (len(tree.ancestors) > 0 and contains(listed, count, out[drawn])):
+                _draw_uniform(out, drawn, drawn + 1, key, nodes, listed, count)
             drawn += 1
     return drawn
 
 
 @compiled()
-def lists_for(tree: Tree) -> Int[np.ndarray, "3 room"]:
+def _draw_uniform(
+    out: Int[np.ndarray, " negatives"],
+    first: int,
+    last: int,
+    key: np.uint64,
+    nodes: int,
+    listed: Int[np.ndarray, " room"],
+    count: int,
+) -> None:
+    """Any rows that are not listed, at the places `first` to `last`."""
+    for at in range(first, last):
+        out[at] = few(word(key, 4 * at), nodes - count)
+    pass_over(out, first, last, listed, count)
+
+
+@compiled()
+def lists_for(tree: Tree) -> Int[np.ndarray, "2 room"]:
     """Scratch of `drawn_pair`, long enough for every node of a tree."""
-    return np.empty((3, len(tree.level_offsets) + _SPARE), np.int64)
+    return np.empty((2, len(tree.level_offsets)), np.int64)
 
 
 @compiled()
@@ -246,8 +260,8 @@ def drawn_pair(
     place: int,
     key: np.uint64,
     others: Int[np.ndarray, " others"],
-    lists: Int[np.ndarray, "3 room"],
-) -> tuple[int, int, Int[np.ndarray, "3 room"]]:
+    lists: Int[np.ndarray, "2 room"],
+) -> tuple[int, int, Int[np.ndarray, "2 room"]]:
     """The pair at a place of an epoch's order with its negatives: `others` gets its ancestor, then those.
 
     Returns:
@@ -255,9 +269,9 @@ def drawn_pair(
         more ancestors than it held.
     """
     row, others[0] = pair_in_order(tree, place, key)
-    needed = tree.pair_offsets[row + 1] - tree.pair_offsets[row] + _SPARE
+    needed = tree.pair_offsets[row + 1] - tree.pair_offsets[row] + 1
     if needed > lists.shape[1]:
-        lists = np.empty((3, needed), np.int64)
+        lists = np.empty((2, needed), np.int64)
     return row, negatives(tree, weights, quotas, row, word(key, place), others[1:], lists), lists
 
 
@@ -272,8 +286,8 @@ def draw_all(
     """`negatives` of many rows; -1 where nothing could be drawn."""
     found = np.full((len(rows), quotas.sum()), -1, np.int64)
     for query in prange(len(rows)):
-        room = tree.pair_offsets[rows[query] + 1] - tree.pair_offsets[rows[query]] + _SPARE
+        room = tree.pair_offsets[rows[query] + 1] - tree.pair_offsets[rows[query]] + 1
         negatives(
-            tree, weights, quotas, rows[query], keys[query], found[query], np.empty((3, room), np.int64)
+            tree, weights, quotas, rows[query], keys[query], found[query], np.empty((2, room), np.int64)
         )
     return found
