@@ -24,6 +24,7 @@ class Whole(Config):
 
     seed: int = 0
     name: str = "x"
+    labels: tuple[str, ...] = ()
     training: Part = Part()
 
 
@@ -70,7 +71,7 @@ def test_an_unknown_key_suggests_the_nearest():
         "run.toml: training: option 'chanels' is not known. Did you mean 'channels'?"
     )
     assert refusal({"training": {"lrr": 1}}).endswith("Did you mean 'lr'?")
-    assert refusal({"zzz": 1}) == "run.toml: option 'zzz' is not known. Known: name, seed, training."
+    assert refusal({"zzz": 1}) == "run.toml: option 'zzz' is not known. Known: labels, name, seed, training."
 
 
 def test_a_wrong_value_is_named_with_what_was_expected():
@@ -78,6 +79,7 @@ def test_a_wrong_value_is_named_with_what_was_expected():
     assert refusal({"seed": "one"}).startswith("run.toml: seed = 'one': Input should be a valid integer")
     assert refusal({"training": {"lr": -1}}) == "run.toml: training.lr = -1: Input should be greater than 0"
     assert refusal({"training": 3}).startswith("run.toml: training = 3: Input should be")
+    assert refusal({"labels": "phylum"}) == "run.toml: labels = 'phylum': expected a list: [\"phylum\"]"
     two = refusal({"seed": "one", "training": {"lr": 0, "channels": 0}})
     assert [line.split(" ")[1] for line in two.splitlines()] == ["seed", "training.lr", "training.channels"]
 

@@ -88,6 +88,12 @@ def _explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
             lines.append(unknown("option", name, sorted(owner.model_fields) if owner else [], where=place))
         else:
             message = item["msg"].removeprefix("Value error, ")
+            if item["type"] == "tuple_type":
+                message = (
+                    f"expected a list: [{json.dumps(item['input'])}]"
+                    if isinstance(item["input"], str)
+                    else "expected a list"
+                )
             given = "" if item["type"] in ("missing", "value_error") else f" = {item['input']!r}"
             lines.append(f"{where}: {key}{given}: {message}" if key else f"{where}: {message}")
     return "\n".join(lines)

@@ -134,6 +134,7 @@ def test_looking_at_it(ok, run, tmp_path):
             "are of the hinge loss",
         ),
         (["train", "poincare", "--data", "none.tsv", "-o", "r"], "none.tsv does not exist"),
+        (["train", "poincare", __file__, "-o", "r"], "give taxonomy files with --data"),
         (["graph", "import", "x", "-o", "g", "--root", "x"], "go with --taxonomy"),
         (["graph", "import", "--taxonomy", "x", "-o", "g", "--header"], "--taxonomy takes files"),
     ],
@@ -154,9 +155,12 @@ def test_wrong_use_of_the_analysis_is_named(command, run, trained):
         (["--controls", "tree,forest"], "control 'forest'"),
         (["--ranks", "fylum"], "Did you mean 'phylum'"),
         (["--export", "x.bin"], "the suffix says the format"),
+        (["--disk", "x.bmp"], "the suffix says the format: .png, .svg, .pdf"),
         (["--memory-limit", "20MiB"], "measuring poincare on run needs at least"),
     ):
         assert message in command("analyze-taxonomy", run, *words).message
+    for words in (["--sample", "0"], ["--neighbours", "1", "--top-k", "0"]):
+        assert command("analyze-taxonomy", run, *words).code == 2
     assert "is a run of conve" in command("analyze-taxonomy", trained / "run").message
     assert "ranks no facts" in command("evaluate", run, "--split", "valid").message
     assert "ask for one node" in command("predict", run, "--head", "1", "--relation", "is a").message

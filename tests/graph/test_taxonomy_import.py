@@ -132,12 +132,14 @@ def test_several_roots_are_said(tmp_path):
     ("text", "message"),
     [
         ("a b\nb c\nc a\n", "a node is its own ancestor: a > b > c > a"),
-        ("a b\na a\nb c\nc b\n", "a node is its own ancestor: b > c > b"),
+        ("a b\nx x\nb c\nc b\n", "a node is its own ancestor: b > c > b"),
+        ("b a\nc b\nc c\n", r"t\.txt:3: 'c' is its own parent and has another one too"),
+        ("child\tparent\nA\t\nB\tA\nB\tB\n", r"t\.txt:4: 'B' is its own parent and has another one too"),
         ("1 1\n", "no link from a child to a parent is left"),
     ],
 )
 def test_what_is_no_taxonomy_leaves_nothing_behind(tmp_path, text, message):
-    """A cycle is printed."""
+    """A cycle is printed; a node that is its own parent and no root is named with its line."""
     (tmp_path / "t.txt").write_text(text)
     with pytest.raises(InputError, match=message):
         imported(tmp_path, tmp_path / "t.txt")
@@ -158,6 +160,19 @@ def test_merged_ids_lead_to_those_that_replaced_them(tmp_path):
     graph, said = imported(tmp_path, tmp_path / "t.obo")
     assert links(graph) == {("B", "A")}
     assert "1 merged id replaced" in said
+
+
+def test_a_root_may_be_named_by_an_id_that_was_merged(tmp_path):
+    """As elsewhere, the old one leads to the one that took its place."""
+    (tmp_path / "t.obo").write_text("[Term]\nid: A\nalt_id: Z\n\n[Term]\nid: B\nis_a: A\n\n[Term]\nid: C\n")
+    assert links(imported(tmp_path, tmp_path / "t.obo", root="Z")[0]) == {("B", "A")}
+
+
+def test_a_loop_may_stand_in_another_file(tmp_path, table):
+    """What one file calls a root and another one a child."""
+    (tmp_path / "more.tsv").write_text("child\tparent\n5\t5\n")
+    with pytest.raises(InputError, match=r"more\.tsv:2: '5' is its own parent and has another one too"):
+        import_taxonomy(tmp_path / "graph", TaxonomyImportConfig(files=(table, tmp_path / "more.tsv")))
 
 
 def test_other_mistakes(tmp_path, table):

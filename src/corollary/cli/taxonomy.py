@@ -14,7 +14,7 @@ def analyze_taxonomy(
     run: Annotated[Path, typer.Argument(help="A run folder of poincare.")],
     graph: Annotated[Path | None, typer.Option(help="The graph folder, where it has been moved.")] = None,
     sample: Annotated[
-        int | None, typer.Option(help="Nodes whose ancestors are ranked; all if not given.")
+        int | None, typer.Option(min=1, help="Nodes whose ancestors are ranked; all if not given.")
     ] = None,
     ranks: Annotated[str | None, typer.Option(help="Ranks to compare, such as phylum,class.")] = None,
     controls: Annotated[
@@ -27,7 +27,7 @@ def analyze_taxonomy(
     ancestors: Annotated[
         str | None, typer.Option(help="What the embedding takes for this node's ancestors, and nothing else.")
     ] = None,
-    top_k: Annotated[int, typer.Option(help="How many of them.")] = 10,
+    top_k: Annotated[int, typer.Option(min=1, help="How many of them.")] = 10,
     export: Annotated[
         Path | None,
         typer.Option(help="Write the embedding to FILE.txt (word2vec), .csv or .parquet, and nothing else."),

@@ -81,6 +81,10 @@ def poincare(
         raise ConfigError(
             "give either a graph folder or taxonomy files with --data, not both and not neither"
         )
+    if graph is not None and graph.is_file():
+        raise ConfigError(
+            f"{graph} is a file, and a graph is a folder: give taxonomy files with --data {graph}"
+        )
     if gpu is not None and device is not None:
         raise ConfigError("--gpu and --device say the same: leave one of them out")
     cut = {"root": root, "ranks": ranks, "drop_unclassified": drop_unclassified or None, "complete": complete}

@@ -91,6 +91,7 @@ def import_taxonomy(
             sources.append(
                 {"name": path.name, "sha256": sha256(path), "part": "taxonomy", "read_as": part.read_as}
             )
+    nodes.refuse_loops()
     where = ", ".join(path.name for path in config.files)
     _replace_merged(nodes, say)
     _close_upward(nodes, config.complete, where, say)
@@ -113,6 +114,7 @@ def _merge(nodes: Nodes, part: Nodes, path: Path) -> None:
     nodes.links += part.links
     nodes.described |= part.described
     nodes.merged |= part.merged
+    nodes.loops = part.loops | nodes.loops
 
 
 def _replace_merged(nodes: Nodes, say: Say) -> None:
@@ -175,6 +177,7 @@ def _drop_unclassified(nodes: Nodes, say: Say) -> None:
 
 def _keep_below(nodes: Nodes, root: str, where: str, say: Say) -> None:
     labels = {label for link in nodes.links for label in link}
+    root = nodes.merged.get(root, root)
     found = [root] if root in labels else [label for label in labels if nodes.names.get(label) == root]
     if not found:
         known = [*labels, *filter(None, nodes.names.values())] if len(labels) < 100_000 else []

@@ -72,7 +72,7 @@ def draw_disk(
     axis.set_aspect("equal")
     axis.set_axis_off()
     with new_file(path) as partial:
-        figure.savefig(partial, dpi=130, bbox_inches="tight", format=path.suffix.lstrip(".") or "png")
+        figure.savefig(partial, dpi=130, bbox_inches="tight", format=path.suffix.lstrip("."))
     pyplot.close(figure)
 
 

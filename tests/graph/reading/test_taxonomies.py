@@ -164,8 +164,8 @@ def test_obo_terms(tmp_path):
     assert nodes.ranks["GO:1"] == "biological"
     assert nodes.merged == {"GO:9": "GO:2"}
     for text, message in (
-        ("[Term]\nname: x\n", "a \\[Term\\] has no id"),
-        (OBO + "\n[Term]\nid: GO:1\n", "term 'GO:1' stands there twice"),
+        ("[Term]\nname: x\n", r"bad\.obo:1: this \[Term\] has no id"),
+        (OBO + "\n[Term]\nid: GO:1\n", r"bad\.obo:\d\d: term 'GO:1' stands there twice"),
         ("nothing\n", "has no \\[Term\\]"),
     ):
         (tmp_path / "bad.obo").write_text(text)
@@ -267,6 +267,8 @@ class Builtin:
         (pickle.dumps([Builtin()]), "asks for numpy"),
         (pickle.dumps(np.array([Sly()], object)), "asks for builtins.exec"),
         (pickle.dumps({1, 2}), "is not a list of pairs"),
+        (pickle.dumps({("a", "b")}), "is not a list of pairs"),
+        (pickle.dumps([{"a", "b"}]), "is not a list of pairs"),
         (pickle.dumps([(1.5, 2.5)]), "is not a list of pairs"),
         (pickle.dumps([(1, 2, 3)]), "is not a list of pairs"),
         (pickle.dumps(7), "is not a list of pairs"),

@@ -32,7 +32,7 @@ def read_dump(path: Path) -> Nodes:
                 raise InputError(f"{path}: nodes.dmp line {number}: expected taxid, parent and rank")
             if row[0] in nodes.described:
                 raise InputError(f"{path}: nodes.dmp line {number}: taxid {row[0]} stands there twice")
-            nodes.add(row[0], row[1])
+            nodes.add(row[0], row[1], where=f"{path}: nodes.dmp line {number}")
             nodes.ranks[row[0]] = row[2]
         for row in fields("names.dmp"):
             if len(row) > 3 and row[3] == "scientific name":

@@ -45,13 +45,25 @@ class Nodes:
     """Nodes with a row as a child; empty where the file has links alone, so that a root has no row."""
     merged: dict[str, str] = field(default_factory=dict)
     """Old labels, and those that replace them."""
+    loops: dict[str, str] = field(default_factory=dict)
+    """Nodes with a link to themselves, and where it stands."""
     read_as: str = ""
 
-    def add(self, child: str, parent: str) -> None:
-        """One row."""
+    def add(self, child: str, parent: str, *, where: str) -> None:
+        """One row; `where` in which file and line it stands."""
         self.described.add(child)
-        if parent and parent != child:
+        if parent == child:
+            self.loops.setdefault(child, where)
+        elif parent:
             self.links.append((child, parent))
+
+    def refuse_loops(self) -> None:
+        """Raises `InputError` for a node that is its own parent and has another one: it is no root."""
+        wrong = next((child for child, _ in self.links if child in self.loops), None)
+        if wrong is not None:
+            raise InputError(
+                f"{self.loops[wrong]}: {wrong!r} is its own parent and has another one too: remove the link to itself"
+            )
 
 
 @contextmanager
@@ -138,10 +150,8 @@ def _from_rows(path: Path, first: list[str], rows: Iterable[tuple[int, list[str]
     if links or (child is None and parent is None and not {"rank", "name"} & set(lower)):
         return _plain_links(path, nodes, [(1, first), *rows] if first else list(rows))
     if child is None or parent is None:
-        missing = "parent" if parent is None else "child"
-        raise InputError(
-            f"{path}:1: no column for the {missing} among {', '.join(first)}: name it {'parent' if parent is None else 'child or id'}"
-        )
+        missing, names = ("parent", "parent") if parent is None else ("child", "child or id")
+        raise InputError(f"{path}:1: no column for the {missing} among {', '.join(first)}: name it {names}")
     rank, name = _column(lower, _RANK), _column(lower, _NAME)
     for number, row in rows:
         if len(row) != len(first):
@@ -156,13 +166,13 @@ def _from_rows(path: Path, first: list[str], rows: Iterable[tuple[int, list[str]
                     f"{path}:{number}: {label!r} was {table[label]!r} before and is {given!r} here: ids must be "
                     "unique (names may repeat)"
                 )
-        nodes.add(label, row[parent].strip())
+        nodes.add(label, row[parent].strip(), where=f"{path}:{number}")
     used = [first[at] for at in (child, parent, rank, name) if at is not None]
     nodes.read_as = f"taxonomy table with {', '.join(used)}"
     if not nodes.described:
         raise InputError(f"{path} has a header and no row: expected rows of child and parent")
     _whole_numbers(nodes)
-    if not any(child == parent or not parent for child, parent in _root_rows(nodes)):
+    if nodes.described <= {child for child, _ in nodes.links}:
         nodes.described.clear()  # no root has a row of its own, as in a list of links
     return nodes
 
@@ -176,12 +186,6 @@ def _whole_numbers(nodes: Nodes) -> None:
         ]
 
 
-def _root_rows(nodes: Nodes) -> Iterator[tuple[str, str]]:
-    """Described nodes without a link."""
-    linked = {child for child, _ in nodes.links}
-    yield from ((label, "") for label in nodes.described if label not in linked)
-
-
 def _plain_links(path: Path, nodes: Nodes, rows: list[tuple[int, list[str]]]) -> Nodes:
     """Child and parent on each line, with is_a between them or not."""
     for number, row in rows:
@@ -193,7 +197,7 @@ def _plain_links(path: Path, nodes: Nodes, rows: list[tuple[int, list[str]]]) ->
                 f"{path}:{number}: expected child and parent (or child, is_a, parent), found {len(fields)} columns; a table "
                 "needs a header with child and parent"
             )
-        nodes.add(*fields)
+        nodes.add(*fields, where=f"{path}:{number}")
     nodes.described.clear()
     nodes.read_as = "links from child to parent"
     return nodes
@@ -208,11 +212,12 @@ def read_obo(path: Path) -> Nodes:
     nodes = Nodes(read_as="OBO terms with is_a")
     with opened(path) as file:
         block: dict[str, list[str]] | None = None
-        for line in [*file, "[End]"]:
+        begun = 0
+        for number, line in enumerate([*file, "[End]"], start=1):
             text = line.split(" ! ")[0].strip()
             if text.startswith("["):
-                _add_term(path, nodes, block)
-                block = {} if text == "[Term]" else None
+                _add_term(nodes, block, where=f"{path}:{begun}")
+                block, begun = {} if text == "[Term]" else None, number
             elif block is not None and ": " in text:
                 key, value = text.split(": ", 1)
                 block.setdefault(key, []).append(re.sub(r"\s*\{.*\}$", "", value))
@@ -221,18 +226,18 @@ def read_obo(path: Path) -> Nodes:
     return nodes
 
 
-def _add_term(path: Path, nodes: Nodes, block: dict[str, list[str]] | None) -> None:
+def _add_term(nodes: Nodes, block: dict[str, list[str]] | None, *, where: str) -> None:
     if block is None or block.get("is_obsolete") == ["true"]:
         return
     if "id" not in block:
-        raise InputError(f"{path}: a [Term] has no id")
+        raise InputError(f"{where}: this [Term] has no id")
     label = block["id"][0]
     if label in nodes.described:
-        raise InputError(f"{path}: term {label!r} stands there twice: ids must be unique")
+        raise InputError(f"{where}: term {label!r} stands there twice: ids must be unique")
     nodes.names[label] = block.get("name", [""])[0]
     nodes.ranks[label] = block.get("namespace", [""])[0]
-    nodes.described.add(label)
-    nodes.links += [(label, parent) for parent in block.get("is_a", []) if parent != label]
+    for parent in block.get("is_a", [""]):
+        nodes.add(label, parent, where=where)
     nodes.merged |= dict.fromkeys(block.get("alt_id", []), label)
 
 
@@ -288,13 +293,19 @@ def read_pickle(path: Path) -> Nodes:
         found = lists[0] if len(lists) == 1 else found
     nodes = Nodes(read_as="pickled pairs of child and parent")
     try:
-        for pair in found:
-            child, parent = pair
-            nodes.add(_plain(child), _plain(parent))
+        for number, (child, parent) in enumerate(map(_sequence, _sequence(found)), start=1):
+            nodes.add(_plain(child), _plain(parent), where=f"{path}, pair {number}")
     except (TypeError, ValueError):
         raise InputError(f"{path} is not a list of pairs (child, parent)") from None
     nodes.described.clear()
     return nodes
+
+
+def _sequence(value: Any) -> Any:
+    """Raises `TypeError` for what has no order, such as a set."""
+    if not isinstance(value, list | tuple | np.ndarray):
+        raise TypeError
+    return value
 
 
 def _plain(value: Any) -> str:

@@ -5,10 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from corollary.errors import ConfigError
 from corollary.evaluation.taxonomy_analysis import cone_score
 from corollary.evaluation.taxonomy_metrics import Hyperbolic
 from corollary.runs.poincare.analysis import groups_of
 from corollary.runs.poincare.kind import Embedded
+
+_PICTURES = (".png", ".svg", ".pdf")
 
 
 def neighbours(embedded: Embedded, text: str, count: int) -> list[dict[str, Any]]:
@@ -42,9 +45,14 @@ def ancestors(embedded: Embedded, text: str, count: int) -> list[dict[str, Any]]
 
 
 def draw(embedded: Embedded, path: Path, rank: str | None) -> None:
-    """The disk, coloured by one rank: the one with most nodes in groups of ten when not given."""
+    """The disk, coloured by one rank: the one with most nodes in groups of ten when not given.
+
+    Raises `ConfigError` for a suffix that is no picture's.
+    """
     from corollary.reports.taxonomy import draw_disk
 
+    if path.suffix not in _PICTURES:
+        raise ConfigError(f"{path}: the suffix says the format: {', '.join(_PICTURES)}")
     taxonomy = embedded.taxonomy
     found = groups_of(embedded, taxonomy, (rank,) if rank else ())
     chosen = rank or next(iter(found), None)
