@@ -84,13 +84,20 @@ def _softmax_pair(
     for at in range(count):
         mass += likely[at]
     tally[LOSS] -= math.log(likely[0] / mass)
-    own_radial, kept = 0.0, 0.0
-    for at in range(count):
+    slopes, moving = scratch[2], 0
+    for at in range(count):  # those that are to stay where they are leave the lists
         share = likely[at] / mass
         slope = 1.0 - share if at == 0 else -share
-        if abs(slope) < smallest:
-            continue
-        other = others[at]
+        others[moving], bends[moving], likely[moving], slopes[moving] = (
+            others[at],
+            bends[at],
+            likely[at],
+            slope,
+        )
+        moving += abs(slope) >= smallest
+    own_radial, kept = 0.0, 0.0
+    for at in range(moving):
+        other, slope = others[at], slopes[at]
         bend, cosine = bends[at], 1.0 - bends[at]
         direction = table[other, width + INVERSE]
         thick, thin = table[other, width + GROWN], table[other, width + SHRUNK]
