@@ -294,6 +294,45 @@ def test_features_of_any_format_give_the_same_run(tmp_path):
     assert Run.open(tmp_path / "npy").scorer.num_entities == 40
 
 
+@pytest.fixture
+def numbered(tmp_path):
+    """A graph whose ten genes are called 0 to 9, then a drug called 10."""
+    return write_graph(
+        tmp_path / "graph",
+        name="numbered",
+        labels=[str(number) for number in range(11)],
+        relations=["binds"],
+        triples={"train": np.array([(10, 0, gene) for gene in range(10)])},
+        types=["gene"] * 10 + ["drug"],
+    )
+
+
+def test_features_go_by_id_where_ids_are_numbers(numbered, tmp_path):
+    """A column of ids is one whatever stands in it; without one, rows are in the order of nodes."""
+    lines = [f"{number},{number}.5" for number in reversed(range(10))]
+    (tmp_path / "genes.csv").write_text("\n".join(["id,a", *lines]) + "\n")
+    expected = np.arange(10)[:, None] + 0.5
+    np.testing.assert_array_equal(read_features(numbered, {"gene": tmp_path / "genes.csv"})[1], expected)
+    (tmp_path / "genes.csv").write_text("\n".join(["a", *(line.split(",")[1] for line in lines)]) + "\n")
+    np.testing.assert_array_equal(
+        read_features(numbered, {"gene": tmp_path / "genes.csv"})[1], expected[::-1]
+    )
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        ([*range(10), 3], "genes.csv has the id '3' in rows 4 and 11: keep one of them"),
+        (range(11), "1 ids that are no nodes of type gene in numbered, such as '10': leave those rows out"),
+        (range(9), "no features for 1 of 10 nodes of type gene, such as '9'"),
+    ],
+)
+def test_ids_of_features_that_do_not_fit_are_named(numbered, tmp_path, ids, message):
+    (tmp_path / "genes.csv").write_text("id,a\n" + "".join(f"{number},1.0\n" for number in ids))
+    with pytest.raises(InputError, match=message):
+        read_features(numbered, {"gene": tmp_path / "genes.csv"})
+
+
 @pytest.mark.parametrize(
     ("broken", "message"),
     [

@@ -14,7 +14,7 @@ def validate_embeddings(
         Path | None, typer.Option(help="The graph folder, for degrees and types; rows are matched by id.")
     ] = None,
     page: Annotated[Path | None, typer.Option(help="An HTML file with plots to write.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the sample that pairs are compared in.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sample that pairs are compared in.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Judge embeddings: exit code 1 where they failed, with the reasons."""

@@ -9,17 +9,17 @@ from jaxtyping import Float
 from corollary.errors import ConfigError, InputError, unknown
 from corollary.graph.folder import Graph
 from corollary.graph.typed_links import TypedRows
-from corollary.runs.validating import read_embeddings
+from corollary.runs.validating import EmbeddingFile, read_embeddings
 
 
 def read_features(graph: Graph, files: Mapping[str, Path]) -> dict[int, Float[np.ndarray, "rows features"]]:
     """Features by number of the type, in the order of `TypedRows`.
 
     `.npy` is mapped: a row for every node of the type, in the order of ids. `.parquet`, `.csv` and `.tsv` are read; with
-    a column `id` or `label` rows may be in any order.
+    a column `id` or `label` rows are matched by it, in any order, and without one they are in the order of ids.
 
-    Raises `InputError` naming the file for a wrong number of rows, a node without a row, and a number that is not
-    finite, `ConfigError` for a type that the graph has not.
+    Raises `InputError` naming the file for a wrong number of rows, a node without a row or with two, an id that is of
+    no node of the type, and a number that is not finite, `ConfigError` for a type that the graph has not.
     """
     nodes = TypedRows.of(graph)
     found = {}
@@ -37,17 +37,7 @@ def _read(graph: Graph, name: str, path: Path, rows: np.ndarray) -> Float[np.nda
         values = _mapped(path)
     else:
         file = read_embeddings(path)
-        values = file.vectors
-        labels = [graph.entities.label(int(entity)) for entity in rows]
-        if set(file.ids) != set(map(str, range(len(values)))):
-            places = {label: place for place, label in enumerate(file.ids)}
-            missing = [label for label in labels if label not in places]
-            if missing:
-                raise InputError(
-                    f"{path} has no features for {len(missing):,} of {len(labels):,} nodes of type {name}, such as "
-                    f"{missing[0]!r}"
-                )
-            values = values[[places[label] for label in labels]]
+        values = _by_id(graph, name, file, rows) if file.has_ids else file.vectors
     if len(values) != len(rows):
         raise InputError(
             f"{path} has {len(values):,} rows, and {graph.name} has {len(rows):,} nodes of type {name}: features "
@@ -59,6 +49,27 @@ def _read(graph: Graph, name: str, path: Path, rows: np.ndarray) -> Float[np.nda
             label = graph.entities.label(int(rows[start + broken[0]]))
             raise InputError(f"{path}: the features of {label!r} hold a number that is not finite")
     return values
+
+
+def _by_id(
+    graph: Graph, name: str, file: EmbeddingFile, rows: np.ndarray
+) -> Float[np.ndarray, "rows features"]:
+    """The rows of a file in the order of nodes, by its column of ids."""
+    places = file.rows_by_id()
+    labels = [graph.entities.label(int(entity)) for entity in rows]
+    missing = [label for label in labels if label not in places]
+    if missing:
+        raise InputError(
+            f"{file.path} has no features for {len(missing):,} of {len(labels):,} nodes of type {name}, such as "
+            f"{missing[0]!r}"
+        )
+    others = sorted(places.keys() - set(labels))
+    if others:
+        raise InputError(
+            f"{file.path} has {len(others):,} ids that are no nodes of type {name} in {graph.name}, such as "
+            f"{others[0]!r}: leave those rows out"
+        )
+    return file.vectors[[places[label] for label in labels]]
 
 
 def _mapped(path: Path) -> Float[np.ndarray, "rows features"]:
