@@ -101,10 +101,28 @@ def test_constant_rows_count_as_untrained(value):
     assert examine(x, TYPES).share_untrained == pytest.approx(20 / 600)
 
 
-def test_nodes_without_edges_count_as_untrained():
-    degrees = np.ones(600, np.int64)
-    degrees[:30] = 0
-    assert examine(healthy(), TYPES, degrees).share_untrained == pytest.approx(0.05)
+def test_nodes_without_edges_are_a_warning_with_a_share_of_their_own():
+    """A whole type of them, and some of another: neither untrained nor measured, whatever their rows hold."""
+    x, degrees = healthy(), np.ones(600, np.int64)
+    degrees[:30] = degrees[150:300] = 0
+    x[150:300] = 1e-3 * x[150]
+    found = examine(x, TYPES, degrees)
+    assert found.verdict == "warnings"
+    assert (found.share_untrained, found.share_isolated) == (0, pytest.approx(180 / 600))
+    assert [(kind.name, kind.rows) for kind in found.types] == [("drug", 120), ("gene", 300)]
+    assert "30.0% of rows are nodes without an edge, among them all of type disease" in found.reasons[0]
+    x[300:330] = 0
+    found = examine(x, TYPES, degrees)
+    assert found.verdict == "failed"
+    assert found.share_untrained == pytest.approx(30 / 420)
+    assert found.share_isolated == pytest.approx(180 / 600)
+
+
+def test_where_no_node_has_an_edge_nothing_can_be_said():
+    found = examine(healthy(), TYPES, np.zeros(600, np.int64))
+    assert (found.verdict, found.share_isolated) == ("failed", 1)
+    assert "nodes with an edge" in found.reasons[0]
+    assert examine(healthy(), TYPES).share_isolated is None
 
 
 @pytest.mark.parametrize("broken", [np.nan, np.inf])

@@ -76,7 +76,9 @@ class Health(_Record):
     """Of norm and degree, by ranks; None without degrees."""
     share_not_finite: float
     share_untrained: float
-    """Zero, constant, or below a twentieth of the type's median norm; with degrees also nodes without edges."""
+    """Zero, constant, or below a twentieth of the type's median norm; with degrees, of the rows of nodes with an edge."""
+    share_isolated: float | None
+    """Of rows, those of nodes without an edge, which no other measure of embeddings looks at; None without degrees."""
     share_repeated: float
     """Rows that equal another one to the bit."""
     old_verdict: str
@@ -95,7 +97,8 @@ def examine(
 
     Args:
         types: of every row; not given: all are of one.
-        degrees: of every row, for the correlation and for nodes that no edge ever trained.
+        degrees: of every row, for the correlation and to keep apart the nodes without an edge: no training can tell
+            where they belong, so they speak neither for nor against it.
 
     Memory: three copies of the embeddings in float64; pairs are compared in a sample of 3,000 rows.
     """
@@ -103,13 +106,19 @@ def examine(
     names = np.array(["all"] * count if types is None else [kind or "untyped" for kind in types])
     x = np.asarray(vectors, np.float64)
     finite: Bool[np.ndarray, " rows"] = np.asarray(np.isfinite(x).all(1))
-    untrained = _untrained(x, names, finite, degrees)
-    used = finite & ~untrained
+    linked = np.ones(count, bool) if degrees is None else degrees > 0
+    untrained = _untrained(x, names, finite & linked)
+    shares = {
+        "share_not_finite": _share(~finite),
+        "share_untrained": _share(untrained[linked]),
+        "share_isolated": None if degrees is None else _share(~linked),
+    }
+    used = finite & linked & ~untrained
     if used.sum() < 3:
-        used = finite
+        used = finite & linked
     x, kinds = x[used], names[used]
     if len(x) < 3:
-        return _unusable(count, dim, finite, untrained)
+        return _unusable(count, dim, shares)
     centred = x - x.mean(0)
     within = centred.copy()
     for kind in np.unique(kinds):
@@ -134,29 +143,42 @@ def examine(
         "hubness": _hubness(products),
         "type_separation": 1 - float((within**2).sum()) / total if total else 0.0,
         "degree_correlation": correlation,
-        "share_not_finite": float((~finite).mean()),
-        "share_untrained": float(untrained.mean()),
         "share_repeated": _repeated(x) / count,
         "types": tuple(found),
     }
-    return Health.model_validate(measures | _judge(measures))
+    measures |= shares
+    return Health.model_validate(measures | _judge(measures, sorted(set(names) - set(names[linked]))))
 
 
-def _judge(measures: dict) -> dict:
-    """Verdict, reasons, and what older scripts would have said."""
+def _share(rows: Bool[np.ndarray, " rows"]) -> float:
+    return float(rows.mean()) if len(rows) else 0.0
+
+
+def _judge(measures: dict, isolated: Sequence[str]) -> dict:
+    """Verdict, reasons, and what older scripts would have said.
+
+    Args:
+        isolated: types of which no node has an edge.
+    """
     failed, warnings = [], []
     if measures["share_not_finite"]:
         failed.append(f"{measures['share_not_finite']:.2%} of rows hold numbers that are not finite")
     if measures["share_untrained"] > _UNTRAINED:
         failed.append(
-            f"{measures['share_untrained']:.1%} of rows were never trained: zero, constant, far shorter than "
-            "others of their type, or without an edge"
+            f"{measures['share_untrained']:.1%} of rows were never trained: zero, constant, or far shorter than "
+            "others of their type"
         )
     failed += [
         f"{kind.name} has collapsed: effective rank {kind.effective_rank:.1f}, spread {kind.spread:.2g}"
         for kind in measures["types"]
         if kind.collapsed
     ]
+    if (measures["share_isolated"] or 0) > _UNTRAINED:
+        whole = f", among them all of type {', '.join(isolated)}" if isolated else ""
+        warnings.append(
+            f"{measures['share_isolated']:.1%} of rows are nodes without an edge{whole}: nothing was learnt of where "
+            "they belong, and no other measure here counts them"
+        )
     if measures["share_repeated"] > _UNTRAINED:
         warnings.append(f"{measures['share_repeated']:.1%} of rows equal another row")
     if measures["mean_cosine"] - measures["mean_cosine_centred"] > 0.3:
@@ -204,27 +226,24 @@ def _type_health(
 
 
 def _untrained(
-    x: Float[np.ndarray, "rows dim"],
-    names: np.ndarray,
-    finite: Bool[np.ndarray, " rows"],
-    degrees: Int[np.ndarray, " rows"] | None,
+    x: Float[np.ndarray, "rows dim"], names: np.ndarray, judged: Bool[np.ndarray, " rows"]
 ) -> Bool[np.ndarray, " rows"]:
+    """Which of the judged rows, all of them finite, look as if no training had reached them."""
     found = np.zeros(len(x), bool)
-    found[finite] = np.ptp(x[finite], axis=1) == 0 if x.shape[1] > 1 else (x[finite] == 0).all(1)
-    norms = np.linalg.norm(np.where(finite[:, None], x, 0), axis=1)
+    found[judged] = np.ptp(x[judged], axis=1) == 0 if x.shape[1] > 1 else (x[judged] == 0).all(1)
+    norms = np.linalg.norm(np.where(judged[:, None], x, 0), axis=1)
     for kind in np.unique(names):
-        rows = (names == kind) & finite
+        rows = (names == kind) & judged
         if rows.any():
             found |= rows & (norms < _SMALL_NORM * np.median(norms[rows]))
-    return found if degrees is None else found | (finite & (degrees == 0))
+    return found
 
 
-def _unusable(
-    count: int, dim: int, finite: Bool[np.ndarray, " rows"], untrained: Bool[np.ndarray, " rows"]
-) -> Health:
+def _unusable(count: int, dim: int, shares: dict) -> Health:
+    apart = "" if shares["share_isolated"] is None else " and belong to nodes with an edge"
     return Health(
         verdict="failed",
-        reasons=("FAILED: fewer than three rows hold finite numbers",),
+        reasons=(f"FAILED: fewer than three rows hold finite numbers{apart}",),
         rows=count,
         dimensions=dim,
         mean_cosine=0.0,
@@ -237,8 +256,7 @@ def _unusable(
         hubness=0.0,
         type_separation=0.0,
         degree_correlation=None,
-        share_not_finite=float((~finite).mean()) if count else 0.0,
-        share_untrained=float(untrained.mean()) if count else 0.0,
+        **shares,
         share_repeated=0.0,
         old_verdict="nothing to measure",
         types=(),
