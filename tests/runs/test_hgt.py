@@ -59,7 +59,8 @@ def folder(tmp_path_factory):
 def test_a_run_is_evaluated_beside_the_degree_baseline(folder):
     """Test figures, those of the degree product, and an audit that found no leak."""
     run = Run.open(folder / "run")
-    figures = figures_of(run)
+    found = figures_of(run)
+    figures = found.values()
     assert set(figures) == {"hgt", "degree"}
     assert 0 < figures["degree"]["mrr"] < 1
     audit = json.loads((folder / "run" / "audit.json").read_text())
@@ -69,6 +70,23 @@ def test_a_run_is_evaluated_beside_the_degree_baseline(folder):
     assert audit["canary"]["at_chance"]
     assert (folder / "run" / "report.html").exists()
     assert corollary.evaluate(run).mrr == pytest.approx(figures["hgt"]["mrr"])
+
+
+def test_a_run_and_the_degree_baseline_are_compared_among_the_same_candidates(folder):
+    """Within the answer's types, where both were ranked so; the adjusted mean rank index would differ otherwise."""
+    run = Run.open(folder / "run")
+    corollary.evaluate(run, candidates="types")
+    found = figures_of(run)
+    assert found.candidates == "types"
+    assert found.columns["hgt"] == run.evaluation.in_range.figures.sides["both"][run.evaluation.ties]
+    assert found.columns["hgt"].mean_candidates == found.columns["degree"].mean_candidates
+    corollary.evaluate(run)
+    found = figures_of(run)
+    assert found.candidates == "all"
+    assert found.columns["hgt"].mean_candidates == found.columns["degree"].mean_candidates
+    resumed = CliRunner().invoke(app, ["train", "--resume", str(folder / "run"), "--json"])
+    assert json.loads(resumed.stdout)["candidates"] == "types"
+    assert json.loads(resumed.stdout)["figures"] == figures_of(run).values()
 
 
 def test_a_canary_is_at_chance_unless_its_facts_travelled(folder, tmp_path):

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from corollary.cli.output import TrainingDisplay, print_json, print_table, say
-from corollary.cli.train_drum import drum
-from corollary.cli.train_hgt import hgt
+from corollary.cli.train_drum import drum, show_drum
+from corollary.cli.train_hgt import hgt, show_hgt
 from corollary.cli.train_poincare import poincare
 from corollary.errors import ConfigError
 
@@ -157,7 +157,10 @@ def with_display(work: Any, as_json: bool) -> None:
 
 
 def show_run(run: Any, as_json: bool) -> None:
-    """Headline figures and where everything is."""
+    """Headline figures and where everything is; beside what a learner has to be compared with, where it says so."""
+    if show := _BESIDE.get(run.kind.name):
+        show(run, as_json)
+        return
     result = run.evaluation
     if as_json:
         print_json(
@@ -173,6 +176,8 @@ def show_run(run: Any, as_json: bool) -> None:
     say(f"run folder: {run.path}    report: {run.path / 'report.html'}")
     say(f"next: corollary predict {run.path} --head NAME --relation NAME")
 
+
+_BESIDE = {"drum": show_drum, "hgt": show_hgt}
 
 app.command("drum")(drum)
 app.command("hgt")(hgt)

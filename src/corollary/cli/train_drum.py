@@ -117,7 +117,7 @@ def drum(
         run = train_drum(source, output_dir, options, observer=display, say=say)
     finally:
         display.close()
-    _show(run, as_json, evaluate_elsewhere(run, other) if other is not None else None)
+    show_drum(run, as_json, evaluate_elsewhere(run, other) if other is not None else None)
 
 
 def _independent(
@@ -128,7 +128,7 @@ def _independent(
 
     if graph is None:
         raise ConfigError(f"--independent needs a graph folder: corollary graph import {datadir} -o GRAPH")
-    _show(train_independent(graph, output, options, processes=processes, say=say), as_json)
+    show_drum(train_independent(graph, output, options, processes=processes, say=say), as_json)
 
 
 def drum_options(config: Path | None, flags: dict[str, Any], settings: list[str] | None) -> Any:
@@ -177,7 +177,7 @@ def plan(
     show_plan(KIND.plan(Graph.open(graph), options), as_json)
 
 
-def _show(run: Any, as_json: bool, elsewhere: Any = None) -> None:
+def show_drum(run: Any, as_json: bool, elsewhere: Any = None) -> None:
     """The figures of the model and of its counted rules, side by side; on another graph where there is one."""
     from corollary.runs.drum.concluding import figures_of
 

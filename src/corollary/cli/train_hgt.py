@@ -85,7 +85,7 @@ def hgt(
         run = train_hgt(graph, output_dir, hgt_options(config, flags, settings), observer=display, say=say)
     finally:
         display.close()
-    _show(run, as_json)
+    show_hgt(run, as_json)
 
 
 def plan_hgt(
@@ -192,16 +192,18 @@ def hgt_options(config: Path | None, flags: dict[str, Any], settings: list[str] 
     )
 
 
-def _show(run: Any, as_json: bool) -> None:
+def show_hgt(run: Any, as_json: bool) -> None:
     """Test figures beside those of the degree baseline."""
     from corollary.runs.hgt.reporting import figures_of
 
-    figures = figures_of(run)
+    found = figures_of(run)
+    figures = found.values()
     if as_json:
-        print_json({"run": str(run.path), "figures": figures})
+        print_json({"run": str(run.path), "candidates": found.candidates, "figures": figures})
         return
     if figures:
         names = list(next(iter(figures.values())))
-        print_table(["figure", *figures], [[name, *(f[name] for f in figures.values())] for name in names])
+        first = "figure, among the answer's types" if found.candidates == "types" else "figure"
+        print_table([first, *figures], [[name, *(f[name] for f in figures.values())] for name in names])
     say(f"run folder: {run.path}    report: {run.path / 'report.html'}")
     say(f"next: corollary embed {run.path} -o embeddings.parquet")
