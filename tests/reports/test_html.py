@@ -383,3 +383,50 @@ def test_a_taxonomy_stands_beside_its_controls(tmp_path):
     assert "withheld" not in text
     assert "corollary analyze-taxonomy" in text
     assert "--relation" not in text
+
+
+def audited(folder: Path, *, typed: bool = True, **canary: Any) -> RunFolder:
+    """A run with an audit and a baseline; `typed`: both were ranked among the answer's types too."""
+    run = write_run(folder)
+    found = {"pairs": 500, "adjusted_mean_rank_index": -0.0124, "at_chance": True, **canary}
+    leaks = {"audited_steps": 2, "leaked_pairs": 0, "held_out_triples": 562, "held_out_linked": 61}
+    run.write_json("audit.json", {**leaks, "canary": found})
+    baseline = evaluation()
+    baseline["figures"]["sides"]["both"]["realistic"] |= {"mrr": 0.2, "mean_rank": 1234.56}
+    for name, content in (("evaluation.json", evaluation()), ("baseline.json", baseline)):
+        within = {"figures": content["figures"], "num_outside": 0, "share_outside": 0.0}
+        run.write_json(name, {**content, "in_range": within if typed else None})
+    return run
+
+
+def test_the_audit_and_the_baseline_stand_in_the_report(tmp_path):
+    """Leaks, held-out pairs that are linked, the canary, and both columns among the same candidates."""
+    text = render(audited(tmp_path / "run"))
+    words = Page(text).text
+    assert "messages between the ends of what a step asked for 0, in 2 steps" in words
+    assert "held-out triples whose ends some relation of train links 61 of 562, 10.9 %" in words
+    assert "500 made-up facts ranked at chance (adjusted mean rank index −0.012, 0 for guessing)" in words
+    assert "test this run degree product MRR 0.541 0.200" in words
+    assert "mean rank 40.2 1,234.6" in words
+    assert "Both among entities of the types that answer the relation in train." in words
+    assert Page(text).open == []
+    assert "Both among all entities." in Page(render(audited(tmp_path / "all", typed=False))).text
+
+
+@pytest.mark.parametrize(
+    ("canary", "said"),
+    [
+        ({"at_chance": False}, "500 made-up facts ranked not at chance: look for what was given away"),
+        ({"pairs": 0, "adjusted_mean_rank_index": None}, "none: every possible pair is a fact"),
+    ],
+)
+def test_a_canary_says_what_it_found(tmp_path, canary, said):
+    assert said in Page(render(audited(tmp_path / "run", **canary))).text
+
+
+def test_an_audit_without_a_test_split_stands_alone(tmp_path):
+    run = audited(tmp_path / "run")
+    (run.path / "baseline.json").unlink()
+    words = Page(render(run)).text
+    assert "made-up facts" in words
+    assert "degree product" not in words

@@ -17,6 +17,7 @@ from markupsafe import Markup
 from corollary.budget import show_bytes
 from corollary.records.run_folder import RunFolder
 from corollary.reports import plots
+from corollary.reports.audit import audit_figures
 from corollary.reports.taxonomy_figures import taxonomy_figures
 from corollary.reports.values import (
     count,
@@ -68,7 +69,7 @@ def write_report(run: RunFolder) -> Path:
     """Write `report.html` into the run folder and return its path.
 
     Reads `config.json`, and where they exist `metrics.jsonl`, `evaluation.json`, `predictions.json`,
-    `taxonomy.json` and the `graph.json` of the graph folder. Raises `RunDamaged` where one of them is not JSON.
+    `taxonomy.json`, `audit.json`, `baseline.json` and the `graph.json` of the graph folder. Raises `RunDamaged` where one of them is not JSON.
     """
     path = run.path / "report.html"
     write_text(path, render(run))
@@ -94,6 +95,7 @@ def parts(run: RunFolder) -> dict[str, Any]:
         "learning": _learning(config, metrics),
         "predictions": examples,
         "relations": _relations(evaluation),
+        "audit": audit_figures(run.find_json("audit.json"), evaluation, run.find_json("baseline.json")),
         "taxonomy": taxonomy_figures(run.find_json("taxonomy.json")),
         "memory": _memory(config, metrics),
         "made": _made(config, graph),

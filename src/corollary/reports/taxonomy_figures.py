@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from corollary.reports.values import ABSENT, dig, finite
+from corollary.reports.values import ABSENT, dig, figure, finite
 
 CONTROLS = {
     "run": "this run",
@@ -40,7 +40,7 @@ def taxonomy_figures(record: Any) -> dict[str, Any] | None:
     for rank in ranks:
         paths |= {f"{rank}: {what}": ("separation", rank, key) for what, key in _BY_RANK.items()}
     rows = [
-        {"name": name, "cells": [_text(finite(figures, control, *path)) for control in shown]}
+        {"name": name, "cells": [figure(finite(figures, control, *path)) for control in shown]}
         for name, path in paths.items()
     ]
     nodes = finite(record, "conditions", "reconstruction_nodes")
@@ -49,10 +49,3 @@ def taxonomy_figures(record: Any) -> dict[str, Any] | None:
         "rows": [row for row in rows if set(row["cells"]) != {ABSENT}],
         "nodes": nodes,
     }
-
-
-def _text(value: float | None) -> str:
-    """Shares and correlations to three digits, ranks to one."""
-    if value is None:
-        return ABSENT
-    return (f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}").replace("-", "−")

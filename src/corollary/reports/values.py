@@ -73,6 +73,13 @@ def score(value: float | None) -> str:
     return ABSENT if value is None else f"{value:.3f}"
 
 
+def figure(value: float | None) -> str:
+    """Shares and correlations to three digits, ranks to one."""
+    if value is None:
+        return ABSENT
+    return (f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}").replace("-", "−")
+
+
 def decimal(value: float | None) -> str:
     """A model's score, with a real minus sign."""
     return ABSENT if value is None else f"{value:.2f}".replace("-", "−")

@@ -247,7 +247,8 @@ async def disk(request: Request, run: Name) -> Response:
 
 def _parts(shown: Shown) -> views.View:
     """Kept until a file of the run changes: drawings take a second."""
-    names = ("config.json", "metrics.jsonl", "evaluation.json", "predictions.json", "taxonomy.json")
+    written = ("config", "evaluation", "predictions", "taxonomy", "audit", "baseline")
+    names = ("metrics.jsonl", *(f"{name}.json" for name in written))
     with _DRAWING:
         return _kept_parts(shown, views.changed({name: shown.folder.path / name for name in names}))
 
