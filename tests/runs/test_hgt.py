@@ -20,7 +20,8 @@ from corollary.graph.folder import derive_graph, write_graph
 from corollary.graph.typed_links import TypedLinks
 from corollary.learners.hgt.questions import Links
 from corollary.runs.hgt import planning
-from corollary.runs.hgt.auditing import canary, fake_facts
+from corollary.runs.hgt.auditing import audit, canary, fake_facts
+from corollary.runs.hgt.checks import check_types
 from corollary.runs.hgt.embedding import embed
 from corollary.runs.hgt.features import read_features
 from corollary.runs.hgt.kind import train_hgt
@@ -102,6 +103,32 @@ def test_a_canary_is_at_chance_unless_its_facts_travelled(folder, tmp_path):
     given_away = derive_graph(graph, tmp_path / "leaky", triples={"train": train})
     leaky = train_hgt(given_away, tmp_path / "run", small(training={"epochs": 30, "lr": 0.01}))
     assert not canary(graph, Run.open(leaky.path).scorer, fakes[:100])["at_chance"]
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if way != "exact"])
+def test_the_audit_looks_at_the_parts_that_training_draws(folder, tmp_path, monkeypatch, way):
+    """Messages are counted in drawn parts; a sampler that forgets to hide what is asked is found out."""
+    run = Run.open(folder / "run")
+    options, scorer = small(way), run.scorer
+    assert audit(run.graph, options, scorer)["leaked_pairs"] == 0
+    monkeypatch.setattr(Links, "hidden", lambda links, asked: np.zeros(len(links.relations), np.uint8))
+    assert audit(run.graph, options, scorer)["leaked_pairs"] > 0
+
+
+def test_where_every_possible_pair_is_a_fact_there_is_no_canary(tmp_path):
+    """One node of each type and the edge between them: the run ends with its report."""
+    graph = write_graph(
+        tmp_path / "graph",
+        name="pair",
+        labels=["a", "b"],
+        relations=["r"],
+        triples={"train": np.array([(0, 0, 1)])},
+        types=["A", "B"],
+    )
+    train_hgt(graph, tmp_path / "run", small(training={"epochs": 1}))
+    found = json.loads((tmp_path / "run" / "audit.json").read_text())
+    assert found["canary"] == {"pairs": 0, "adjusted_mean_rank_index": None, "at_chance": True}
+    assert "every possible pair is a fact" in (tmp_path / "run" / "report.html").read_text()
 
 
 def test_predictions_are_of_the_right_type(folder):
@@ -224,6 +251,33 @@ def test_what_is_odd_about_types_is_said(tmp_path):
     assert "no node of type lonely has an edge" in text
     assert "1 of 41 nodes of type disease have no edge" in text
     assert "1 of 1,601 edges of treats go from disease to drug, such as n41 -> n2" in text
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "named"),
+    [(29, 1, True), (28, 1, False), (40, 3, True), (40, 4, False), (400, 8, True)],
+)
+def test_a_few_edges_of_a_small_relation_are_named_too(tmp_path, right, wrong, named):
+    """At most three of thirty or more, or less than two in a hundred."""
+    graph = write_graph(
+        tmp_path / "graph",
+        name="few",
+        labels=[f"n{i}" for i in range(60)],
+        relations=["treats"],
+        triples={
+            "train": np.array(
+                [(i % 20, 0, 20 + i // 20) for i in range(right)]
+                + [(20 + i, 0, 41 + i) for i in range(wrong)]
+            )
+        },
+        types=["drug"] * 20 + ["disease"] * 40,
+    )
+    said = []
+    check_types(graph, said.append)
+    text = "\n".join(said)
+    expected = f"{wrong} of {right + wrong} edges of treats go from disease to disease, such as n20 -> n41"
+    assert (expected in text) == named
+    assert "from drug" not in text
 
 
 def test_hops_and_layers_have_to_agree():

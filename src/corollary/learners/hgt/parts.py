@@ -14,7 +14,7 @@ from jaxtyping import Int, UInt
 
 from corollary.graph.sampling import BudgetSampler, EdgeSampler, NeighbourSampler, Part
 from corollary.learners.hgt.config import SamplingConfig
-from corollary.learners.hgt.questions import Asked, Links, mixed
+from corollary.learners.hgt.questions import Asked, Links, WholeGraph, mixed
 from corollary.learners.protocol import Place
 
 
@@ -78,3 +78,10 @@ class DrawnParts(Sequence[Asked]):
         if not 0 <= number < len(self):
             raise IndexError(number)
         return self._parts.make(Place(self._seed, self._epoch, number))
+
+
+def epoch_batches(links: Links, sampling: SamplingConfig, *, seed: int, epoch: int) -> Sequence[Asked]:
+    """The batches of one epoch as training takes them: over the whole graph, or over drawn parts."""
+    if sampling.name == "none":
+        return WholeGraph(links, seed=seed, epoch=epoch)
+    return DrawnParts(Parts(sampling, links), seed=seed, epoch=epoch)

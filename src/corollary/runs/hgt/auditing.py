@@ -10,12 +10,13 @@ from corollary.evaluation.ranking import rank_triples
 from corollary.graph.folder import Graph
 from corollary.graph.pairs import linked_pairs
 from corollary.learners.hgt.model import Hgt
-from corollary.learners.hgt.questions import Links, WholeGraph, leaked
+from corollary.learners.hgt.parts import epoch_batches
+from corollary.learners.hgt.questions import Links, leaked
 from corollary.learners.protocol import Scorer
 from corollary.randomness import generator
 from corollary.runs.hgt.options import HgtOptions
 
-_AUDITED = 2  # steps whose messages are looked at edge by edge
+_AUDITED = 2  # batches whose messages are looked at edge by edge
 _FAKES = 500
 _DEVIATIONS = 4
 
@@ -23,13 +24,14 @@ _DEVIATIONS = 4
 def audit(graph: Graph, options: HgtOptions, scorer: Hgt) -> dict[str, Any]:
     """What stands in `audit.json`:
 
-    - `leaked_pairs`: messages between the ends of a pair that was asked for, in the first steps of the first epoch;
+    - `leaked_pairs`: messages between the ends of a pair that was asked for, in the first batches of the first
+      epoch, whole or drawn as training takes them;
     - `held_out_linked`: valid and test pairs that any relation of train links, for a reader to judge: allowed, and of
       use to a model, where the relations mean different things;
     - `canary`: ranks of random pairs; see there.
     """
     links = Links(graph, options.links, scorer.links)
-    batches = WholeGraph(links, seed=options.seed, epoch=0)
+    batches = epoch_batches(links, options.sampling, seed=options.seed, epoch=0)
     train = np.asarray(graph.triples("train"))
     held = [np.asarray(graph.triples(split)) for split in graph.splits if split != "train"]
     linked = sum(len(linked_pairs(train, rows, graph.num_entities)) for rows in held)
@@ -44,7 +46,8 @@ def audit(graph: Graph, options: HgtOptions, scorer: Hgt) -> dict[str, Any]:
 
 
 def fake_facts(graph: Graph, links: Links, seed: int) -> Int[np.ndarray, "fakes 3"]:
-    """Pairs drawn at random among the types that the relations asked for link, none of them in any split."""
+    """Pairs drawn at random among the types that the relations asked for link, none of them in any split; no rows where
+    every such pair is a fact."""
     rng = generator(seed, "canary")
     kinds = [
         kind
@@ -74,13 +77,15 @@ def canary(graph: Graph, scorer: Scorer, fakes: Int[np.ndarray, "fakes 3"]) -> d
     """Ranks of made-up facts as if they were held out: with nothing given away they lie at chance.
 
     `at_chance`: the adjusted mean rank index (0 for guessing, 1 for perfect) is within four deviations of 0, those of
-    ranks that are uniform and independent.
+    ranks that are uniform and independent. Without made-up facts there is nothing to say: no index, and at chance.
     """
+    if not len(fakes):
+        return {"pairs": 0, "adjusted_mean_rank_index": None, "at_chance": True}
     candidates: Literal["types"] | None = None if graph.types is None else "types"
     ranks = rank_triples(scorer, graph, fakes, name="canary", resamples=0, candidates=candidates)
     figures = ranks.in_range.figures if ranks.in_range is not None else ranks.figures
     index = figures.sides["both"]["realistic"].adjusted_mean_rank_index
-    deviation = 1 / math.sqrt(3 * max(1, len(fakes)))
+    deviation = 1 / math.sqrt(3 * len(fakes))
     return {
         "pairs": len(fakes),
         "adjusted_mean_rank_index": index,

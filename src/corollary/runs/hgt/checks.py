@@ -5,8 +5,10 @@ import numpy as np
 from corollary.graph.folder import Graph
 from corollary.messages import Say
 
-_STRAY = 0.001  # share of a relation's edges below which a pair of types looks like a mistake
-_SHOWN = 3
+# A pair of types looks like a mistake below this share of a relation's edges, or with so few edges of a relation that has
+# enough of them to tell.
+_STRAY_SHARE, _STRAY_EDGES, _ENOUGH_EDGES = 0.02, 3, 30
+_SHOWN = 5
 
 
 def check_types(graph: Graph, say: Say) -> None:
@@ -34,8 +36,10 @@ def _say_stray(graph: Graph, kinds: np.ndarray, names: list[str], say: Say) -> N
     key = triples[:, 1].astype(np.int64) * count**2 + code
     found, first, numbers = np.unique(key, return_index=True, return_counts=True)
     totals = np.bincount(triples[:, 1], minlength=graph.num_relations)
-    share = numbers / totals[found // count**2]
-    stray = np.flatnonzero(share < _STRAY)
+    of = totals[found // count**2]
+    share = numbers / of
+    stray = np.flatnonzero((share < _STRAY_SHARE) | ((numbers <= _STRAY_EDGES) & (of >= _ENOUGH_EDGES)))
+    stray = stray[np.argsort(share[stray], kind="stable")]
     for place in stray[:_SHOWN].tolist():
         relation, ends = divmod(int(found[place]), count**2)
         h, r, t = (int(part) for part in triples[first[place]])
