@@ -7,15 +7,18 @@ One line is one answer. Columns are named after the node types: for `treats` of 
 
 `known` and marks say what the graph says of the pair; `normalised_rank` is the place when columns that are high in every
 list are pushed back (`figures.flyers`), `untrained_rank` the place by counting alone. Paths and rules are text, the
-weightiest first, with ` | ` between them; the JSON holds them with their parts.
+weightiest first, with ` | ` between them; the JSON holds them with their parts, a line for each list. A type or a mark
+whose name stands for something else bears another (`ListColumns`).
 """
 
+import csv
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import duckdb
 import numpy as np
@@ -29,6 +32,11 @@ from corollary.repurpose.pairs import Fold, Pairs
 from corollary.repurpose.rule_evidence import Place
 
 FILES = ("predictions.parquet", "predictions.csv", "predictions.json")
+_OWN = (
+    "rank", "probability", "probability_low", "probability_high", "normalised_rank", "untrained_rank", "known", "paths",
+    "rules", "name", "answers", "evidence",
+)  # fmt: skip
+"""Names in the files that no node type and no mark may bear."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +61,48 @@ def slug(kind: str) -> str:
     return re.sub(r"\W+", "_", kind.strip().lower()).strip("_") or "node"
 
 
-def column_names(pairs: Pairs) -> tuple[str, str]:
-    """What rows and columns are called in the files; two types with one name get `_of` behind the row's."""
-    row, column = slug(pairs.rows.type), slug(pairs.columns.type)
-    return (f"{row}_of" if row == column else row), column
+@dataclass(frozen=True)
+class ListColumns:
+    """What rows, columns and marks are called in the files.
+
+    A type is called by its name, with `_node` behind where that stands for something else already, as in a graph with a
+    type Rank; so is a mark, with `_mark` behind. Capitals make no difference: to many readers of tables they make none.
+    """
+
+    row: str
+    column: str
+    marks: dict[str, str]
+    """By mark."""
+
+    @classmethod
+    def of(cls, pairs: Pairs) -> Self:
+        """For the types and marks of some pairs."""
+        taken = set(_OWN)
+        column = _free(slug(pairs.columns.type), "_node", taken, ("{}", "{}_name", "nearest_known_{}"))
+        row = _free(slug(pairs.rows.type), "_node", taken, ("{}", "{}_name"))
+        return cls(row, column, {mark: _free(mark, "_mark", taken) for mark in pairs.marks})
+
+    @property
+    def types(self) -> dict[str, str]:
+        """Every column of the tables in its order, with its type in SQL."""
+        row, column = self.row, self.column
+        return {
+            **dict.fromkeys((row, f"{row}_name"), "VARCHAR"),
+            "rank": "BIGINT",
+            **dict.fromkeys((column, f"{column}_name"), "VARCHAR"),
+            **dict.fromkeys(("probability", "probability_low", "probability_high"), "DOUBLE"),
+            **dict.fromkeys(("normalised_rank", "untrained_rank"), "BIGINT"),
+            **dict.fromkeys(("known", *self.marks.values()), "BOOLEAN"),
+            **dict.fromkeys((f"nearest_known_{column}", "paths", "rules"), "VARCHAR"),
+        }
+
+
+def _free(name: str, suffix: str, taken: set[str], forms: Sequence[str] = ("{}",)) -> str:
+    """A name of which no form is taken yet, with suffixes behind it until that is so; its forms are taken from then on."""
+    while any(form.format(name).casefold() in taken for form in forms):
+        name += suffix
+    taken.update(form.format(name).casefold() for form in forms)
+    return name
 
 
 def answers(
@@ -101,56 +147,84 @@ def _places(
     return found
 
 
-def as_table(pairs: Pairs, found: Sequence[Answer]) -> "pandas.DataFrame":
-    """One line an answer."""
-    row, column = column_names(pairs)
-    return pandas.DataFrame(
-        [
-            {
-                row: pairs.rows.labels[one.row],
-                f"{row}_name": pairs.rows.names[one.row],
-                "rank": one.rank,
-                column: pairs.columns.labels[one.column],
-                f"{column}_name": pairs.columns.names[one.column],
-                "probability": one.probability,
-                "probability_low": one.low,
-                "probability_high": one.high,
-                "normalised_rank": one.normalised_rank,
-                "untrained_rank": one.untrained_rank,
-                "known": one.known,
-                **one.marks,
-                f"nearest_known_{column}": one.evidence.similar_column.column
-                if one.evidence.similar_column
-                else None,
-                "paths": " | ".join(path.text for path in one.evidence.paths),
-                "rules": " | ".join(rule.sentence for rule in one.evidence.rules),
-            }
-            for one in found
-        ]
-    )
+def write_lists(folder: Path, pairs: Pairs, found: Iterable[Answer]) -> None:
+    """The three files, list by list, into a folder that is on its way.
 
+    Args:
+        found: the answers of one row after those of another.
 
-def write_lists(folder: Path, pairs: Pairs, found: Sequence[Answer]) -> None:
-    """The three files, into a folder that is on its way."""
-    table = as_table(pairs, found)
-    table.to_csv(folder / "predictions.csv", index=False, lineterminator="\n")
-    with duckdb.connect() as database:
-        database.register("lists", table)
-        place = str(folder / "predictions.parquet").replace("'", "''")
-        database.execute(f"COPY (SELECT * FROM lists) TO '{place}' (FORMAT parquet)")
-    with (folder / "predictions.json").open("w", encoding="utf-8") as file:
-        json.dump(as_records(pairs, found, table), file, indent=1, ensure_ascii=False)
-
-
-def as_records(pairs: Pairs, found: Sequence[Answer], table: "pandas.DataFrame") -> list[dict[str, Any]]:
-    """A record for each row with its answers, evidence in parts."""
-    row, _ = column_names(pairs)
-    lists: dict[int, dict[str, Any]] = {}
-    for one, line in zip(
-        found, table.drop(columns=[row, f"{row}_name", "paths", "rules"]).to_dict("records"), strict=True
+    Memory: the answers of one row; of all of them the lines of the table, about 1 KiB each, until the Parquet file is made.
+    """
+    names = ListColumns.of(pairs)
+    columns = ", ".join(f"{_quoted(name)} {kind}" for name, kind in names.types.items())
+    with (
+        (folder / "predictions.csv").open("w", encoding="utf-8", newline="") as text,
+        (folder / "predictions.json").open("w", encoding="utf-8") as records,
+        duckdb.connect() as database,
     ):
-        mine = lists.setdefault(
-            one.row, {row: pairs.rows.labels[one.row], "name": pairs.rows.names[one.row], "answers": []}
-        )
-        mine["answers"].append({**line, "evidence": one.evidence.model_dump(mode="json")})
-    return list(lists.values())
+        table = csv.DictWriter(text, list(names.types), lineterminator="\n")
+        table.writeheader()
+        database.execute(f"CREATE TABLE lists ({columns})")
+        between = "[\n"
+        for _, answered in groupby(found, key=lambda one: one.row):
+            mine = list(answered)
+            lines = [as_line(pairs, names, one) for one in mine]
+            table.writerows(lines)
+            database.register("one_list", pandas.DataFrame(lines))
+            database.execute("INSERT INTO lists SELECT * FROM one_list")
+            records.write(
+                between + json.dumps(_record(names, mine, lines), ensure_ascii=False, allow_nan=False)
+            )
+            between = ",\n"
+        records.write("\n]\n" if between == ",\n" else "[]\n")
+        place = str(folder / "predictions.parquet").replace("'", "''")
+        database.execute(f"COPY lists TO '{place}' (FORMAT parquet)")
+
+
+def read_lists(folder: Path) -> Iterator[dict[str, Any]]:
+    """The records of predictions.json. Memory: one list."""
+    with (folder / "predictions.json").open(encoding="utf-8") as file:
+        for line in file:
+            if line.startswith("{"):
+                yield json.loads(line.rstrip(",\n"))
+
+
+def as_line(pairs: Pairs, names: ListColumns, one: Answer) -> dict[str, Any]:
+    """One answer as a line of the tables."""
+    nearest = one.evidence.similar_column
+    return {
+        names.row: pairs.rows.labels[one.row],
+        f"{names.row}_name": pairs.rows.names[one.row],
+        "rank": one.rank,
+        names.column: pairs.columns.labels[one.column],
+        f"{names.column}_name": pairs.columns.names[one.column],
+        "probability": one.probability,
+        "probability_low": one.low,
+        "probability_high": one.high,
+        "normalised_rank": one.normalised_rank,
+        "untrained_rank": one.untrained_rank,
+        "known": one.known,
+        **{names.marks[mark]: marked for mark, marked in one.marks.items()},
+        f"nearest_known_{names.column}": None if nearest is None else nearest.column,
+        "paths": " | ".join(path.text for path in one.evidence.paths),
+        "rules": " | ".join(rule.sentence for rule in one.evidence.rules),
+    }
+
+
+def _record(names: ListColumns, mine: Sequence[Answer], lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A row with its answers, evidence in parts."""
+    elsewhere = {names.row, f"{names.row}_name", "paths", "rules"}
+    return {
+        names.row: lines[0][names.row],
+        "name": lines[0][f"{names.row}_name"],
+        "answers": [
+            {name: value for name, value in line.items() if name not in elsewhere}
+            | {"evidence": one.evidence.model_dump(mode="json")}
+            for one, line in zip(mine, lines, strict=True)
+        ],
+    }
+
+
+def _quoted(name: str) -> str:
+    """A name as an identifier in SQL."""
+    return '"' + name.replace('"', '""') + '"'

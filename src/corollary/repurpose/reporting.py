@@ -1,7 +1,8 @@
 """What the report of a folder shows, gathered from the folder's own files; `reports.repurposing` makes the page of it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from heapq import nlargest
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from corollary.reports.repurposing import write_page
 from corollary.repurpose.evaluating import SchemeFigures
 from corollary.repurpose.evidence import PairEvidence
 from corollary.repurpose.features import Vectors
-from corollary.repurpose.listing import column_names
+from corollary.repurpose.listing import ListColumns, read_lists
 from corollary.repurpose.stages import Stages
 
 LISTS = 300
@@ -29,7 +30,7 @@ _LIBRARIES = ("corollary", "xgboost", "xgboost-cpu", "scikit-learn", "torch", "n
 def conclude(stages: Stages) -> Path:
     """Write the record of memory and `report.html`; returns the report's path.
 
-    Memory: the lists and the embeddings of both types.
+    Memory: the lists on the page and the embeddings of both types.
     """
     parts = stages.folder.read_json("config.json")["plan"]["parts"]
     stages.folder.write_json(
@@ -42,7 +43,6 @@ def page_of(stages: Stages) -> dict[str, Any]:
     """Everything on the page, as plain values."""
     pairs, folder, config = stages.pairs, stages.folder, stages.config
     record, memory = folder.read_json("config.json"), folder.read_json("memory.json")
-    lists = _lists(stages)
     return {
         "title": f"{pairs.columns.type} nodes for every {pairs.rows.type}: {pairs.relation} of {stages.graph.name}",
         "row_type": pairs.rows.type,
@@ -55,10 +55,8 @@ def page_of(stages: Stages) -> dict[str, Any]:
         },
         "schemes": {name: _with_sentences(stages.judge(name)) for name in config.splitting.schemes},
         "faithfulness": folder.read_json("faithfulness.json"),
-        "lists": sorted(lists, key=lambda one: -one["answers"][0]["probability"] if one["answers"] else 0)[
-            :LISTS
-        ],
-        "list_count": len(lists),
+        "lists": nlargest(LISTS, _lists(stages), key=lambda one: one["answers"][0]["probability"]),
+        "list_count": sum(1 for _ in read_lists(stages.output / "lists")),
         "embeddings": _embeddings(stages),
         "options": record["options"],
         "made": {
@@ -79,35 +77,28 @@ def _with_sentences(found: SchemeFigures) -> dict[str, Any]:
     return values
 
 
-def _lists(stages: Stages) -> list[dict[str, Any]]:
+def _lists(stages: Stages) -> Iterator[dict[str, Any]]:
     """The records of predictions.json under names that do not depend on the node types."""
-    row, column = column_names(stages.pairs)
-    records = json.loads((stages.output / "lists" / "predictions.json").read_text(encoding="utf-8"))
-    marks = tuple(stages.pairs.marks)
-    return [
-        {
-            "label": record[row],
-            "name": record["name"],
-            "answers": [_answer(answer, column, marks) for answer in record["answers"]],
-        }
-        for record in records
-    ]
+    names = ListColumns.of(stages.pairs)
+    for record in read_lists(stages.output / "lists"):
+        answers = [_answer(answer, names) for answer in record["answers"]]
+        yield {"label": record[names.row], "name": record["name"], "answers": answers}
 
 
-def _answer(answer: Mapping[str, Any], column: str, marks: tuple[str, ...]) -> dict[str, Any]:
+def _answer(answer: Mapping[str, Any], names: ListColumns) -> dict[str, Any]:
     evidence = PairEvidence.model_validate(answer["evidence"])
     shown = evidence.model_dump(mode="json")
     shown["paths"] = [{"text": path.text} for path in evidence.paths]
     return {
         "rank": answer["rank"],
-        "label": answer[column],
-        "name": answer[f"{column}_name"],
+        "label": answer[names.column],
+        "name": answer[f"{names.column}_name"],
         "probability": answer["probability"],
         "low": answer["probability_low"],
         "high": answer["probability_high"],
         "normalised_rank": answer["normalised_rank"],
         "untrained_rank": answer["untrained_rank"],
-        "says": [name for name in ("known", *marks) if answer[name]],
+        "says": [name for name in ("known", *names.marks.values()) if answer[name]],
         "evidence": shown,
     }
 

@@ -1,6 +1,7 @@
 """The stages of a pipeline, each done once: what is finished lies in the folder (see `pipeline`) and is taken from there."""
 
 import json
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -14,10 +15,10 @@ from corollary.repurpose.classifier import need_extra
 from corollary.repurpose.config import PairsConfig, RepurposeConfig, Scheme
 from corollary.repurpose.cutting import everything
 from corollary.repurpose.evaluating import SchemeFigures, judge_scheme
-from corollary.repurpose.evidence import Witness
+from corollary.repurpose.evidence import PairEvidence, Witness
 from corollary.repurpose.faithfulness import delete_best_paths
 from corollary.repurpose.learned import Learned, recipes
-from corollary.repurpose.listing import FILES, Answer, answers, write_lists
+from corollary.repurpose.listing import FILES, Answer, ListColumns, answers, read_lists, write_lists
 from corollary.repurpose.pair_files import read_places
 from corollary.repurpose.pairs import Fold, Pairs, read_pairs, with_negatives
 from corollary.repurpose.planning import plan_repurposing
@@ -53,14 +54,15 @@ def pairs_of(graph: Graph, relation: str, config: PairsConfig, say: Say = silent
         graph, relation, side=config.side, head_type=config.head_type, tail_type=config.tail_type,
         negatives=config.negatives, marks=config.marks,
     )  # fmt: skip
-    files = dict(config.mark_files)
+    files = [(name, path, False) for name, path in config.mark_files.items()]
     if config.negatives_file is not None:
-        files["refuted"] = config.negatives_file
-    for name, path in files.items():
+        files.append(("refuted", config.negatives_file, True))
+    for name, path, are_negatives in files:
         places, missed = read_places(path, pairs, graph)
         say(f"{path}: {len(places):,} pairs" + (f", {missed:,} lines name other nodes" if missed else ""))
-        refuted = places if path == config.negatives_file and name == "refuted" else places[:0]
-        pairs = with_negatives(pairs, refuted, {name: places})
+        while name in pairs.marks:  # a relation's, or another file's
+            name += "_file"
+        pairs = with_negatives(pairs, places if are_negatives else places[:0], {name: places})
     say(
         f"{len(pairs.rows):,} {pairs.rows.type} x {len(pairs.columns):,} {pairs.columns.type}, {len(pairs.known):,} known pairs"
         + (f", {len(pairs.negatives):,} known not to be" if len(pairs.negatives) else "")
@@ -150,16 +152,15 @@ class Stages:
         lists = self.output / "lists"
         if lists.is_dir() and (self.output / "faithfulness.json").exists():
             return lists
-        found = self._answers()
         if not lists.is_dir():
             with new_folder(lists) as partial:
-                write_lists(partial, self.pairs, found)
+                write_lists(partial, self.pairs, self._answers())
                 checksums = {name: sha256(partial / name) for name in FILES}
                 (partial / "manifest.json").write_text(json.dumps(checksums, indent=1), encoding="utf-8")
         self.say("scoring answers again without the path that is shown for them")
         deleted = delete_best_paths(
             self._witness,
-            [(one.row, one.column, one.evidence) for one in found if one.rank == 1],
+            self._first_answers(),
             lambda row: self.answering.scorers(self.final, row),
             self.config.baseline,
             most=self.config.faithfulness,
@@ -172,10 +173,27 @@ class Stages:
     def _witness(self) -> Witness:
         return Witness.of(self.graph, self.pairs, self.final, self.untrained)
 
-    def _answers(self) -> list[Answer]:
+    def _answers(self) -> Iterator[Answer]:
         scores = self.answer(self.final)
         self.say("looking for the evidence behind every place")
         rules = [] if self.config.rules is None else [Run.open(self.config.rules, graph=self.graph.path)]
         derived = rule_evidence(rules, self.graph, self.pairs, self._witness.links, self.final.asked)
         top, known = self.config.top, self.config.known
-        return list(answers(self.pairs, self.final, scores, self._witness, derived, top=top, known=known))
+        return answers(self.pairs, self.final, scores, self._witness, derived, top=top, known=known)
+
+    def _first_answers(self) -> list[tuple[int, int, PairEvidence]]:
+        """Row, column and evidence of the best answer of every list."""
+        names = ListColumns.of(self.pairs)
+        rows, columns = (
+            {label: at for at, label in enumerate(axis.labels)}
+            for axis in (self.pairs.rows, self.pairs.columns)
+        )
+        return [
+            (
+                rows[record[names.row]],
+                columns[best[names.column]],
+                PairEvidence.model_validate(best["evidence"]),
+            )
+            for record in read_lists(self.output / "lists")
+            for best in record["answers"][:1]
+        ]
