@@ -1,5 +1,7 @@
 """All figures together: normalising, frequent columns, paired differences, the sentence."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -38,6 +40,13 @@ def test_every_figure_is_there_with_its_interval(judged):
     assert all(one.low <= one.value <= one.high for one in found.figures.values())
     assert (found.pairs, found.rows, found.candidates) == (180, 60, 4800)
     assert sum(one.pairs for one in found.strata) == 180
+
+
+def test_a_row_that_stands_in_several_folds_is_counted_once(world):
+    """Both halves of the stacked rows are the same 30 rows, as every row is asked in each fold of random pairs."""
+    signal, _, truth = world
+    folds = replace(truth, groups=np.arange(60) % 30)
+    assert judge(signal, folds, FEW).judgement.rows == 30
 
 
 def test_normalising_takes_the_frequent_columns_down(judged):

@@ -50,7 +50,7 @@ class Judgement(BaseModel):
     pairs: int
     """Held out."""
     rows: int
-    """Rows that have one."""
+    """Rows that have one; a row that stands in several folds is one."""
     candidates: int
     """Pairs of the whole matrix that compete."""
     figures: dict[str, Estimate]
@@ -106,7 +106,7 @@ def judge(
     return Judged(
         Judgement(
             pairs=len(truth.asked),
-            rows=len(np.unique(rows)),
+            rows=len(np.unique(truth.groups[rows])),
             candidates=truth.num_candidates,
             figures={name: estimate(values) for name, values in draws.items() if np.isfinite(values[0])},
             strata=_strata(ranks, truth, config),
