@@ -129,7 +129,7 @@ class RepurposeConfig(Config):
     """First answers, spread over the rows, that are scored again without the path that is shown for them."""
     resamples: PositiveInt = 1000
     """Bootstrap resamples of rows behind the intervals of the figures."""
-    seed: NonNegativeInt = 0
+    seed: int = Field(0, ge=0, lt=2**32)
     """Of folds, negatives, learners and trees."""
     memory_limit: str | None = None
     """Resident memory of the whole process, such as 4GiB; refused before any work where the plan does not fit."""
