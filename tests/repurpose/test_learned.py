@@ -5,7 +5,7 @@ import signal
 import numpy as np
 import pytest
 
-from corollary.errors import ConfigError, TrainingInterrupted
+from corollary.errors import ConfigError, GraphMismatch, TrainingInterrupted
 from corollary.graph.folder import Graph
 from corollary.repurpose.answering import Answering, parts_of
 from corollary.repurpose.config import RepurposeConfig
@@ -13,6 +13,7 @@ from corollary.repurpose.cutting import cut_rows, everything
 from corollary.repurpose.features import PairScores, Vectors
 from corollary.repurpose.learned import Learned
 from corollary.repurpose.pairs import Pairs, read_pairs
+from corollary.repurpose.stages import open_stages
 from corollary.repurpose.untrained import Untrained
 from corollary.rules.mining import Mining
 from corollary.runs.rules.kind import mine_rules
@@ -114,3 +115,13 @@ def test_a_run_of_another_kind_is_refused(graph, pairs, tmp_path):
     mine_rules(graph, tmp_path / "rules", RulesOptions(targets=("treats",), mining=Mining(longest=1)))
     with pytest.raises(ConfigError, match="is a run of rules; runs of hgt or conve are wanted here"):
         Learned(graph, pairs, _config(embeddings={"run": str(tmp_path / "rules")}), tmp_path)
+
+
+def test_rules_of_another_graph_are_refused_before_anything_is_learned(graph, tmp_path):
+    """Of a split of the graph, say: they would be shown as evidence with counts of another graph."""
+    other = drug_graph(tmp_path / "other", seed=1)
+    mine_rules(other, tmp_path / "rules", RulesOptions(targets=("treats",), mining=Mining(longest=1)))
+    config = _config(rules=str(tmp_path / "rules"), embeddings={"learner": "none", "withhold": "half"})
+    with pytest.raises(GraphMismatch, match=r"were made from another graph than .*corollary rules mine"):
+        open_stages(graph, tmp_path / "out", config)
+    assert not (tmp_path / "out").exists()

@@ -10,10 +10,11 @@ from typer.testing import CliRunner
 
 import corollary
 from corollary.cli.main import app
-from corollary.errors import ConfigError, InputError, PlanDoesNotFit, RunDamaged, RunError
+from corollary.errors import ConfigError, CorollaryError, InputError, PlanDoesNotFit, RunDamaged, RunError
 from corollary.graph.folder import Graph
 from corollary.repurpose.config import RepurposeConfig
 from corollary.repurpose.pipeline import Repurposing, repurpose_graph
+from corollary.repurpose.stages import open_stages
 
 pytestmark = pytest.mark.xdist_group("repurpose")  # one process makes what they share
 
@@ -162,6 +163,7 @@ def test_the_command_goes_on_and_prints_what_is_there(countries, found, tmp_path
         (["-r", "spoken_language", "--rules", "nowhere"], "withhold = half with rules"),
         (["-r", "spoken_language", "--split", "external"], "needs splitting.external_file"),
         (["-r", "spoken_language", "--set", "classifier.dept=3"], "Did you mean 'depth'"),
+        (["-r", "spoken_language", "--seed", "99999999999999999999999"], "seed = 9+: .*less than 4294967296"),
     ],
 )
 def test_wrong_options_are_one_message(countries, tmp_path, words, said):
@@ -171,6 +173,23 @@ def test_wrong_options_are_one_message(countries, tmp_path, words, said):
             ["repurpose", str(countries.path), "-o", str(tmp_path / "out"), *words],
             catch_exceptions=False,
         )
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"splitting": {"schemes": ["external"], "external_file": "nope.tsv"}}, "no such file of pairs"),
+        ({"splitting": {"schemes": ["areas"], "areas_relation": "in_arrea"}}, "relation 'in_arrea' is not"),
+        ({"splitting": {"folds": 500}}, "500 folds need one each"),
+        ({"baseline": {"paths": ["a-b"]}}, "baseline.paths: walk 'a-b' is not known"),
+        ({"baseline": {"similar_rows": ["a"]}}, "baseline.similar_rows: walk 'a' is not known"),
+    ],
+)
+def test_what_the_graph_refuses_leaves_no_folder(countries, tmp_path, options, said):
+    """So the corrected command may write to the same one."""
+    with pytest.raises(CorollaryError, match=said):
+        open_stages(countries, tmp_path / "out", RepurposeConfig.build(OPTIONS | options))
+    assert not (tmp_path / "out").exists()
 
 
 def test_it_is_a_public_function():

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from corollary.errors import ConfigError, InputError, RunError
+from corollary.errors import ConfigError, GraphMismatch, InputError, RunError
 from corollary.graph.answers import directed
 from corollary.graph.folder import Graph, derive_graph
 from corollary.learners.fusion import whole_scores
@@ -43,6 +43,8 @@ _QUERIES = 64
 """Rows whose pairs a learner scores at once."""
 VECTORS = ("hgt", "conve")
 """Learners that have an embedding for every node."""
+RULES = tuple(name for name in KINDS if name in ("rules", "drum"))
+"""Learners whose scores come from rules."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Learned:
     ) -> None:
         self.graph, self.pairs, self.config, self.output = graph, pairs, config, output / "learned"
         self.observer, self.say = observer, say
-        self.recipes = recipes(config)
+        self.recipes = recipes(config, graph)
         self.from_file = vectors_from_file(pairs, config)
 
     def given(self, hidden: Bool[np.ndarray, " known"]) -> tuple[Given, ...]:
@@ -178,28 +180,40 @@ def vectors_from_file(pairs: Pairs, config: RepurposeConfig) -> Vectors | None:
     return Vectors("file", rows, columns, config.embeddings.elementwise)
 
 
-def recipes(config: RepurposeConfig) -> list[Recipe]:
-    """The learners that a configuration names, with their options. Raises `ConfigError` for one that does not fit."""
+def recipes(config: RepurposeConfig, graph: Graph) -> list[Recipe]:
+    """The learners that a configuration names, with their options.
+
+    Raises `ConfigError` for one that does not fit, `GraphMismatch` for rules of another graph.
+    """
     common: dict[str, Any] = {"seed": config.seed, "memory_limit": config.memory_limit}
     embeddings, found = config.embeddings, []
     if embeddings.run is not None:
-        found.append(_of_run(embeddings.run, common, VECTORS))
+        found.append(_of_run(Run.open(embeddings.run), common, VECTORS))
     elif embeddings.file is None and embeddings.learner != "none":
         kind = kind_of(embeddings.learner)
         options = kind.options.build({**embeddings.options, **common}, where="embeddings.options")
         found.append(Recipe(embeddings.learner, options))
     if config.rules is not None:
-        found.append(
-            _of_run(config.rules, common, tuple(name for name in KINDS if name in ("rules", "drum")))
-        )
+        found.append(_of_run(rules_run(config.rules, graph), common, RULES))
     return found
 
 
-def _of_run(path: Path, common: dict[str, Any], kinds: tuple[str, ...]) -> Recipe:
-    run = Run.open(path)
+def rules_run(path: Path, graph: Graph) -> Run:
+    """The run whose options are taken and whose rules are shown as evidence, so it has to be of this very graph."""
+    try:
+        return Run.open(path, graph=graph.path)
+    except GraphMismatch:
+        raise GraphMismatch(
+            f"rules = {path}: its rules were made from another graph than {graph.path} (or from a split of it), and what "
+            f"they derive here was never counted: make them from this one, with corollary rules mine {graph.path} or "
+            f"corollary train drum {graph.path}"
+        ) from None
+
+
+def _of_run(run: Run, common: dict[str, Any], kinds: tuple[str, ...]) -> Recipe:
     if run.kind.name not in kinds:
         raise ConfigError(
-            f"{path} is a run of {run.kind.name}; runs of {' or '.join(kinds)} are wanted here. Vectors of others come "
+            f"{run.path} is a run of {run.kind.name}; runs of {' or '.join(kinds)} are wanted here. Vectors of others come "
             "from a file: corollary export"
         )
     return Recipe(run.kind.name, run.options.changed(**common))

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-from corollary.budget import show_bytes
+from corollary.budget import Plan, show_bytes
 from corollary.errors import RunError
 from corollary.graph.folder import Graph
 from corollary.messages import Say, silent
@@ -17,7 +17,7 @@ from corollary.repurpose.cutting import everything
 from corollary.repurpose.evaluating import SchemeFigures, judge_scheme
 from corollary.repurpose.evidence import PairEvidence, Witness
 from corollary.repurpose.faithfulness import delete_best_paths
-from corollary.repurpose.learned import Learned, recipes
+from corollary.repurpose.learned import Learned, rules_run
 from corollary.repurpose.listing import FILES, Answer, ListColumns, answers, read_lists, write_lists
 from corollary.repurpose.pair_files import read_places
 from corollary.repurpose.pairs import Fold, Pairs, read_pairs, with_negatives
@@ -25,7 +25,6 @@ from corollary.repurpose.planning import plan_repurposing
 from corollary.repurpose.rule_evidence import rule_evidence
 from corollary.repurpose.splitting import folds_of
 from corollary.repurpose.untrained import Untrained
-from corollary.runs.run import Run
 from corollary.storage import new_folder, sha256
 from corollary.training.loop import Observer
 
@@ -44,8 +43,13 @@ def open_stages(
     opened.verify()
     pairs = pairs_of(opened, config.relation, config.pairs, say)
     learned = Learned(opened, pairs, config, Path(output), observer=observer, say=say)
-    folder = _started(opened, pairs, Path(output), config, say)
-    return Stages(opened, pairs, folder, config, learned, say=say)
+    plan = plan_repurposing(opened, pairs, config, learned.recipes)
+    say(f"plan: {show_bytes(plan.total)} of {show_bytes(plan.budget.bytes)}")
+    stages = Stages(opened, pairs, RunFolder(Path(output)), config, learned, say=say)
+    for scheme in config.splitting.schemes:
+        stages.folds(scheme)
+    _start(stages, plan)  # only now that nothing is left which may be refused
+    return stages
 
 
 def pairs_of(graph: Graph, relation: str, config: PairsConfig, say: Say = silent) -> Pairs:
@@ -70,18 +74,18 @@ def pairs_of(graph: Graph, relation: str, config: PairsConfig, say: Say = silent
     return pairs
 
 
-def _started(graph: Graph, pairs: Pairs, output: Path, config: RepurposeConfig, say: Say) -> RunFolder:
-    """The folder with its record; one that is there has to be of the same call."""
-    options = config.model_dump(mode="json", exclude={"memory_limit"})
-    plan = plan_repurposing(graph, pairs, config, recipes(config))
-    say(f"plan: {show_bytes(plan.total)} of {show_bytes(plan.budget.bytes)}")
-    output.mkdir(parents=True, exist_ok=True)
-    folder = RunFolder(output)
-    if (output / "config.json").exists():
+def _start(stages: "Stages", plan: Plan) -> None:
+    """Make the folder with its record; one that is there has to be of the same call."""
+    graph, pairs, folder = stages.graph, stages.pairs, stages.folder
+    options = stages.config.model_dump(mode="json", exclude={"memory_limit"})
+    if (stages.output / "config.json").exists():
         recorded = folder.read_json("config.json")
         if recorded.get("fingerprint") != graph.fingerprint or recorded.get("options") != options:
-            raise RunError(f"{output} holds lists of another graph or other options: choose another folder")
-        return folder
+            raise RunError(
+                f"{stages.output} holds lists of another graph or other options: choose another folder"
+            )
+        return
+    stages.output.mkdir(parents=True, exist_ok=True)
     folder.write_json(
         "config.json",
         {
@@ -95,7 +99,6 @@ def _started(graph: Graph, pairs: Pairs, output: Path, config: RepurposeConfig, 
             "plan": plan.model_dump(mode="json"),
         },
     )
-    return folder
 
 
 class Stages:
@@ -176,7 +179,7 @@ class Stages:
     def _answers(self) -> Iterator[Answer]:
         scores = self.answer(self.final)
         self.say("looking for the evidence behind every place")
-        rules = [] if self.config.rules is None else [Run.open(self.config.rules, graph=self.graph.path)]
+        rules = [] if self.config.rules is None else [rules_run(self.config.rules, self.graph)]
         derived = rule_evidence(rules, self.graph, self.pairs, self._witness.links, self.final.asked)
         top, known = self.config.top, self.config.known
         return answers(self.pairs, self.final, scores, self._witness, derived, top=top, known=known)
