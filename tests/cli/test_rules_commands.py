@@ -62,6 +62,15 @@ def test_rules_answer_with_the_facts_behind(ok, mined, tmp_path):
     assert [a["label"] for a in found[0]["answers"]] == [record["tail"] for record in records]
 
 
+def test_a_run_of_some_targets_says_which_triples_it_ranks(ok, tiny, tmp_path):
+    (tmp_path / "names.txt").write_text("likes\nknows\n")
+    ok("rules", "mine", tiny.path, "-o", tmp_path / "run", "--targets", tmp_path / "names.txt")
+    written = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    every = tiny.info.num_triples["test"]
+    said = ok("evaluate", tmp_path / "run").err
+    assert f"{written['num_triples']} of {every} triples: the 2 targets, filter known" in said
+
+
 def test_drum_trains_and_goes_where_rules_go(ok, tiny, tmp_path):
     """Figures of the model and of its rules side by side; evaluate, predict, show and apply work on the run."""
     run = tmp_path / "run"

@@ -10,6 +10,7 @@ import pytest
 
 from corollary.errors import (
     ConfigError,
+    GraphError,
     GraphMismatch,
     PlanDoesNotFit,
     RunDamaged,
@@ -71,6 +72,53 @@ def test_a_run_holds_model_rules_and_figures_of_both(run, tiny):
     assert evaluate(Run.open(run.path)).mrr == run.evaluation.mrr
 
 
+def same_figures(run: Run) -> bool:
+    """Whether `evaluate` writes what training wrote, but for the seconds."""
+    written = run.folder.read_json("evaluation.json")
+    evaluate(Run.open(run.path, graph=run.graph.path))
+    again = run.folder.read_json("evaluation.json")
+    return written | {"seconds": 0} == again | {"seconds": 0}
+
+
+@pytest.mark.parametrize("limit", [{}, {"targets": ["likes", "treats"]}, {"max_relations": 1}])
+def test_evaluating_gives_the_figures_of_the_training(tiny, tmp_path, limit):
+    """Also where a run asks for some relations alone: the triples of others are not ranked by either."""
+    run = train_drum(tiny, tmp_path / "run", options(**limit, evaluation={"resamples": 20}))
+    assert same_figures(run)
+    relations = run.ranking.relations(tiny)
+    test = np.asarray(tiny.triples("test"))
+    assert run.evaluation is not None
+    asked = test if relations is None else test[np.isin(test[:, 1], relations)]
+    assert run.evaluation.num_triples == len(asked) == len(run.ranking.triples(tiny, "test"))
+
+
+def test_evaluating_rules_gives_the_figures_of_the_mining(tiny, tmp_path):
+    config = RulesOptions.build({"targets": ["knows"], "evaluation": {"resamples": 20}})
+    run = mine_rules(tiny, tmp_path / "run", config)
+    assert same_figures(run)
+    assert run.evaluation is not None
+    assert {item.relation for item in run.evaluation.figures.relations} == {"knows"}
+
+
+def test_a_split_without_triples_of_the_targets_is_named(tmp_path):
+    graph = write_graph(
+        tmp_path / "graph",
+        name="small",
+        labels=["a", "b", "c"],
+        relations=["likes", "knows"],
+        triples={
+            "train": np.array([[0, 0, 1], [0, 1, 1], [1, 0, 2], [1, 1, 2]]),
+            "test": np.array([[0, 1, 2]]),
+        },
+    )
+    run = mine_rules(graph, tmp_path / "run", RulesOptions.build({"targets": ["likes"]}))
+    assert run.evaluation is None
+    with pytest.raises(
+        GraphError, match="split 'test' of graph small holds no triples of the target 'likes' of"
+    ):
+        evaluate(run)
+
+
 def test_every_epoch_is_measured_with_its_own_weights(tiny, tmp_path):
     """The figures of an epoch are those of its checkpoint opened again: nothing of older weights is kept."""
     run = train_drum(tiny, tmp_path / "run", options(training={"epochs": 3, "lr": 0.05}))
@@ -106,6 +154,34 @@ def test_groups_have_a_manifest_and_answer_together(grouped, tiny):
         assert entry["metric"] == "mrr"
     members = grouped.scorer.members
     assert sorted(np.concatenate([np.flatnonzero(member.covers) for member in members]).tolist()) == [0, 1, 2]
+
+
+def test_groups_without_validation_triples_are_measured_by_their_training_answers(tmp_path):
+    """Their epochs are no better and no worse than others of another figure: they take no part in `best`."""
+    known = np.array(
+        [[head, relation, (head + 1 + relation) % 6] for head in range(6) for relation in range(2)]
+    )
+    some = np.flatnonzero(known[:, 1] == 0)[:2]
+    graph = write_graph(
+        tmp_path / "graph",
+        name="half",
+        labels=list("abcdef"),
+        relations=["likes", "knows"],
+        triples={"train": np.delete(known, some, axis=0), "valid": known[some]},
+    )
+    groups = {"target_batch_size": 1, "epochs_per_group": 2, "rotations": 1}
+    run = train_drum(graph, tmp_path / "run", options(groups=groups))
+    manifest = json.loads((run.path / "groups" / "manifest.json").read_text())
+    by_target = {entry["relations"][0]: entry for entry in manifest}
+    assert by_target["likes"]["metric"] == "mrr"
+    assert by_target["knows"]["metric"] == "log_score"
+    assert by_target["knows"]["value"] < 0
+    figures = [set(line["valid"]) for line in run.folder.metrics()]
+    assert sum(names == {"log_score"} for names in figures) == 2
+    state = json.loads((run.path / "checkpoints" / "final" / "manifest.json").read_text())
+    assert state["loop"]["progress"]["best"] == max(
+        line["valid"]["mrr"] for line in run.folder.metrics() if "mrr" in line["valid"]
+    )
 
 
 class StopAt:
@@ -238,8 +314,19 @@ def test_one_model_a_target(tiny, tmp_path):
     alone = train_drum(tiny, tmp_path / "alone", options(targets=["knows"]))
     name = "checkpoints/final/weights.safetensors"
     assert (tmp_path / "all" / "targets" / "00001" / name).read_bytes() == (alone.path / name).read_bytes()
+    assert same_figures(found)
     with pytest.raises(RunError, match="holds a run already"):
         train_independent(tiny, tmp_path / "all", options(), processes=1)
+
+
+def test_one_model_for_each_of_some_targets(tiny, tmp_path):
+    """Targets that are drawn limit the figures as named ones do."""
+    found = train_independent(tiny, tmp_path / "all", options(max_relations=1), processes=1)
+    assert len(found.options.targets) == 1
+    assert found.folder.read_json("rules.json")["uncovered"] == []
+    assert found.evaluation is not None
+    assert found.evaluation.num_triples == len(found.ranking.triples(tiny, "test"))
+    assert same_figures(found)
 
 
 def test_one_model_a_target_needs_room(tiny, tmp_path):

@@ -36,7 +36,7 @@ def evaluate(
     memory_limit: Annotated[str | None, typer.Option(help="Most resident memory, such as 1GiB.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Exact filtered ranks of every triple of a split, both sides."""
+    """Exact filtered ranks of every triple of a split, or of those of the run's targets, both sides."""
     from corollary.runs.device import choose_device
     from corollary.runs.evaluating import evaluate as evaluate_run
     from corollary.runs.run import Run
@@ -69,7 +69,11 @@ def evaluate(
         )
         print_table([str(column) for column in frame.columns], frame.astype(object).to_numpy().tolist())
     sides = "" if "head" in result.figures.sides else ", tails alone"
-    say(f"{result.num_triples:,} triples{sides}, filter {result.filter}, ties {result.ties}")
+    ranked, ranking = f"{result.num_triples:,} triples", opened.ranking
+    if ranking.targets:
+        every = opened.graph.info.num_triples[split]
+        ranked = f"{result.num_triples:,} of {every:,} triples: {ranking.asked}"
+    say(f"{ranked}{sides}, filter {result.filter}, ties {result.ties}")
 
 
 def _elsewhere(run: "Run", graph: Path, split: str, as_json: bool) -> None:

@@ -58,6 +58,7 @@ def rank_split(
     split: str,
     *,
     side: Side | None = None,
+    relations: Int[np.ndarray, " some"] | None = None,
     filter: str | None = "known",
     ties: Ties = "realistic",
     hits: Sequence[int] = HITS,
@@ -73,6 +74,7 @@ def rank_split(
 
     Args:
         side: rank this side alone, for a scorer that cannot be asked for the other.
+        relations: rank the triples of these alone, for a scorer that is not asked for the others.
         filter: facts left out of the competition: `known` (all), `train+valid` or a split; None leaves out nothing
             but the true answer itself, which never competes with itself under any filter.
         ties: which ranks the headline figures, the relations and the intervals use; all three are reported.
@@ -88,7 +90,9 @@ def rank_split(
     of the chunk's queries, 128 MiB with `ranks_path`.
     """
     graph.triples(split)  # refuses a name that is no split
-    index = graph.answers(split) if side is None else graph.answers(split).one_side(side)
+    index = graph.answers(split)
+    index = index if side is None else index.one_side(side)
+    index = index if relations is None else index.of_relations(relations)
     return _evaluate(
         scorer, graph, index, _known(graph, filter), split=split, filter=filter, ties=ties, hits=hits,
         candidates=candidates, block_rows=block_rows, chunk=chunk, seed=seed, resamples=resamples,

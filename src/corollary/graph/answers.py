@@ -112,7 +112,15 @@ class AnswerIndex:
     def one_side(self, side: Side) -> Self:
         """The queries that ask for this side alone, as a copy in memory: 24 bytes a query and 12 an answer."""
         asks_tail = np.asarray(self.keys) % (2 * self.num_relations) < self.num_relations
-        rows = np.flatnonzero(asks_tail == (side == "tail"))
+        return self._copy_of(np.flatnonzero(asks_tail == (side == "tail")))
+
+    def of_relations(self, relations: Int[np.ndarray, " some"]) -> Self:
+        """The queries about these relations alone, both sides, as a copy in memory like that of `one_side`."""
+        asked = np.zeros(self.num_relations, bool)
+        asked[relations] = True
+        return self._copy_of(np.flatnonzero(asked[np.asarray(self.keys) % self.num_relations]))
+
+    def _copy_of(self, rows: Int[np.ndarray, " rows"]) -> Self:
         counts = np.diff(self.offsets)[rows]
         offsets, answers = self.gather(rows)
         examples = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], counts)

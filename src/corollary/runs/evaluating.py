@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+from corollary.errors import GraphError
 from corollary.evaluation.metrics import Evaluation
 from corollary.evaluation.ranking import rank_split
 from corollary.messages import Say
@@ -18,7 +19,8 @@ def evaluate(
     candidates: Literal["types"] | None = None,
     ranks_path: Path | None = None,
 ) -> Evaluation:
-    """Exact filtered ranks of every triple of `split`, both sides, or the one that the model can be asked for.
+    """Exact filtered ranks of every triple of `split` that the run can be asked for: those of its targets, both sides or
+    one.
 
     Those of `test` go to `evaluation.json`, where checkpoint and filter are the run's own.
 
@@ -32,11 +34,17 @@ def evaluate(
     ranking, plan = run.ranking, run.folder.config["plan"]
     config = ranking.evaluation
     run.graph.verify()
+    if ranking.targets and not len(ranking.triples(run.graph, split)):
+        raise GraphError(
+            f"split {split!r} of graph {run.graph.name} holds no triples of {ranking.asked} of {run.path}: "
+            "there is nothing to rank"
+        )
     result = rank_split(
         run.scorer,
         run.graph,
         split,
         side=ranking.side,
+        relations=ranking.relations(run.graph),
         filter=filter or config.filter,
         chunk=plan["evaluation_chunk"],
         block_rows=plan["block_rows"],

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
+import numpy as np
 import torch
+from jaxtyping import Int
 
 from corollary.budget import Plan
 from corollary.graph.answers import Side
@@ -81,6 +83,23 @@ class Ranking:
     evaluation: EvaluationConfig
     side: Side | None
     """The one side that can be asked for; None: both."""
+    targets: tuple[str, ...] = ()
+    """The relations that can be asked for; none named: all."""
+
+    def relations(self, graph: Graph) -> Int[np.ndarray, " targets"] | None:
+        """Ids of the targets; None: all relations."""
+        return np.unique(graph.relations.find_all(self.targets, where="targets")) if self.targets else None
+
+    @property
+    def asked(self) -> str:
+        """The targets in words, for messages."""
+        one = len(self.targets) == 1
+        return f"the target {self.targets[0]!r}" if one else f"the {len(self.targets)} targets"
+
+    def triples(self, graph: Graph, split: str) -> Int[np.ndarray, "n 3"]:
+        """Those of a split that are ranked: all, or those of the targets."""
+        triples, relations = np.asarray(graph.triples(split)), self.relations(graph)
+        return triples if relations is None else triples[np.isin(triples[:, 1], relations)]
 
 
 Rescores = Literal["quickly", "slowly", "never"]

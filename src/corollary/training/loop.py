@@ -276,13 +276,18 @@ class Loop:
         self.observer.finished_epoch(line)
 
     def _validate(self, lr: float) -> dict[str, Any]:
-        """Measure the weights and their average; the better of the two may become `best/`."""
+        """Measure the weights and their average; the better of the two may become `best/`.
+
+        Figures without the metric, which cannot be compared with other epochs, are recorded and no more.
+        """
         assert self.validate is not None
         self.learner.eval()
         found = {"valid": dict(self.validate())}
         if self.average is not None:
             with self.average.in_place():
                 found["valid_average"] = dict(self.validate())
+        if any(self.metric not in figures for figures in found.values()):
+            return found
         chosen = max(found, key=lambda name: found[name][self.metric])
         if self.state.progress.note(found[chosen][self.metric], self.state.epoch, self.config.schedule):
             averaged = chosen == "valid_average"

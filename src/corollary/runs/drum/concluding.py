@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from corollary.budget import Plan
 from corollary.evaluation.metrics import Evaluation
 from corollary.learners.counted_rules import CountedRules
@@ -11,7 +9,7 @@ from corollary.messages import Say
 from corollary.runs.drum.asking import reach
 from corollary.runs.drum.options import DrumOptions
 from corollary.runs.drum.validating import ranked_model
-from corollary.runs.rules.kind import load_rules, ranked, relation_ids, train_links
+from corollary.runs.rules.kind import load_rules, ranked, train_links
 from corollary.runs.rules.options import WithRules
 from corollary.runs.run import Run
 
@@ -23,17 +21,16 @@ def figures_on_test(run: Run, say: Say) -> Mapping[str, float | None]:
     assert isinstance(options, WithRules)
     if not graph.info.num_triples.get("test", 0):
         return {}
-    targets = relation_ids(graph, options.targets, "targets")
-    test = np.asarray(graph.triples("test"))
-    some = test if targets is None else test[np.isin(test[:, 1], targets)]
+    ranking = run.ranking
+    some = ranking.triples(graph, "test")
     if not len(some):
         return {}
     say("ranking the test triples")
     plan = Plan.model_validate(run.folder.config["plan"])
-    result = ranked_model(run.scorer, graph, some, options, plan, split="test")
+    result = ranked_model(run.scorer, graph, "test", ranking.relations(graph), options, plan)
     run.folder.write_json("evaluation.json", result.model_dump(mode="json"))
     scorer = CountedRules(load_rules(run.path), train_links(graph), options.how)
-    counted, share = ranked(scorer, graph, some, options.evaluation, seed=options.seed)
+    counted, share = ranked(scorer, graph, ranking, seed=options.seed)
     run.folder.write_json("rules_evaluation.json", counted.model_dump(mode="json"))
     reached = {"counted rules": share}
     if isinstance(options, DrumOptions):

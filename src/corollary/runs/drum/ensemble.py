@@ -102,7 +102,7 @@ class EnsembleKind:
         return DrumEnsemble(members, fallback)
 
     def ranking(self, options: EnsembleOptions) -> Ranking:
-        return Ranking(options.evaluation, None)
+        return Ranking(options.evaluation, None, options.targets)
 
 
 KIND = EnsembleKind()

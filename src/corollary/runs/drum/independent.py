@@ -84,8 +84,9 @@ def train_independent(
         name, what = next(iter(problems.items()))
         raise RunError(f"{len(problems)} of {len(targets)} targets failed, {name} first ({what}): see "
                        f"{output / 'targets.tsv'}; start again to go on with them")  # fmt: skip
+    names = () if asked is None else tuple(opened.relations.label(target) for target in targets)
     shared = EnsembleOptions(
-        targets=options.targets, counting=options.counting, applying=options.applying, evaluation=options.evaluation,
+        targets=names, counting=options.counting, applying=options.applying, evaluation=options.evaluation,
         seed=options.seed, memory_limit=options.memory_limit,
     )  # fmt: skip
     return combine_drum([folder for _, folder, _ in work], output, shared, graph=opened.path, say=say)

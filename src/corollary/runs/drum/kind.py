@@ -25,7 +25,7 @@ from corollary.runs.drum.models import extracted_rules, fresh, models_of
 from corollary.runs.drum.options import DrumOptions
 from corollary.runs.drum.planning import plan_drum, plan_on_device
 from corollary.runs.drum.steps import DrumSteps
-from corollary.runs.drum.validating import validated
+from corollary.runs.drum.validating import LOG_SCORE, validated
 from corollary.runs.kinds import Ranking, Rescores
 from corollary.runs.rules.kind import load_rules, save_rules, train_links
 from corollary.runs.run import Run
@@ -113,7 +113,8 @@ class DrumKind:
             figures = measured()
             if learner.turn is not None:
                 epoch = len(folder.metrics()) + 1
-                groups.offer(learner, graph, learner.turn, epoch=epoch, metric=metric, value=figures[metric])
+                name = metric if metric in figures else LOG_SCORE
+                groups.offer(learner, graph, learner.turn, epoch=epoch, metric=name, value=figures[name])
             return figures
 
         return Loop(
@@ -169,7 +170,7 @@ class DrumKind:
         return DrumEnsemble(members, fallback)
 
     def ranking(self, options: DrumOptions) -> Ranking:
-        return Ranking(options.evaluation, None)
+        return Ranking(options.evaluation, None, options.targets)
 
 
 KIND = DrumKind()

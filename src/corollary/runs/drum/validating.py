@@ -9,7 +9,7 @@ from jaxtyping import Int
 
 from corollary.budget import Plan
 from corollary.evaluation.metrics import Evaluation
-from corollary.evaluation.ranking import rank_triples
+from corollary.evaluation.ranking import rank_split
 from corollary.graph.folder import Graph
 from corollary.learners.drum.learner import Drum
 from corollary.learners.protocol import Scorer
@@ -17,26 +17,25 @@ from corollary.runs.drum.options import DrumOptions
 from corollary.runs.rules.options import WithRules
 from corollary.runs.training import has_valid
 
+LOG_SCORE = "log_score"
+"""Name of the figure that stands in for ranks where there are no validation triples."""
+
 
 def validated(
     learner: Drum, graph: Graph, options: DrumOptions, plan: Plan, targets: Int[np.ndarray, " targets"] | None
 ) -> tuple[Callable[[], Mapping[str, float]], str]:
-    """What measures the weights, and its figure: ranks of the validation triples of the targets whose turn it is. Where
-    there are none, the mean log score of the training answers, each without its own edge."""
-    if not has_valid(graph, targets):
-        return lambda: {"log_score": _log_score(learner, graph, options)}, "log_score"
-    valid = np.asarray(graph.triples("valid"))
-    metric = options.evaluation.metric
+    """What measures the weights, and the figure that epochs are compared by: ranks of the validation triples of the
+    targets whose turn it is. Where those have none, the mean log score of their training answers, each without its own
+    edge."""
 
     def validate() -> Mapping[str, float]:
         asked = targets if learner.turn is None else learner.turn.targets
-        some = valid if asked is None else valid[np.isin(valid[:, 1], asked)]
-        if not len(some):
-            return {metric: 0.0, "num_triples": 0}
-        ranks = ranked_model(learner, graph, some, options, plan, split="valid")
+        if not has_valid(graph, asked):
+            return {LOG_SCORE: _log_score(learner, graph, options)}
+        ranks = ranked_model(learner, graph, "valid", asked, options, plan)
         return {name: value for name, value in ranks.metrics.values().items() if value is not None}
 
-    return validate, metric
+    return validate, options.evaluation.metric if has_valid(graph, targets) else LOG_SCORE
 
 
 def _log_score(learner: Drum, graph: Graph, options: DrumOptions) -> float:
@@ -51,15 +50,15 @@ def _log_score(learner: Drum, graph: Graph, options: DrumOptions) -> float:
 def ranked_model(
     scorer: Scorer,
     graph: Graph,
-    triples: Int[np.ndarray, "n 3"],
+    split: str,
+    relations: Int[np.ndarray, " some"] | None,
     options: WithRules,
     plan: Plan,
-    *,
-    split: str,
 ) -> Evaluation:
+    """Filtered ranks of the triples of some relations, or of all. Validation knows nothing of the test triples."""
     evaluation = options.evaluation
-    return rank_triples(
-        scorer, graph, triples, name=split,
+    return rank_split(
+        scorer, graph, split, relations=relations,
         filter=evaluation.filter if split == "test" else "train+valid",
         ties=evaluation.ties, hits=evaluation.hits, block_rows=plan.block_rows, chunk=plan.evaluation_chunk,
         seed=options.seed, resamples=evaluation.resamples if split == "test" else 0,

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from corollary.budget import MIB, Budget, Plan, peak_bytes, resident_bytes, restart_peak, show_bytes
 from corollary.errors import ConfigError, RunDamaged, RunError, unknown
 from corollary.evaluation.metrics import Evaluation
-from corollary.evaluation.ranking import rank_triples
+from corollary.evaluation.ranking import rank_split
 from corollary.graph.folder import Graph
 from corollary.kernels import on_disk
 from corollary.kernels.paths import Links
@@ -33,7 +33,6 @@ from corollary.rules.files.reading import read_rules
 from corollary.rules.files.writing import Format, write_rules
 from corollary.rules.mining import mine
 from corollary.rules.rule import Progress, Rules, links_of
-from corollary.runs.config import EvaluationConfig
 from corollary.runs.device import settle_threads
 from corollary.runs.kinds import Ranking, Rescores
 from corollary.runs.recording import run_record
@@ -177,16 +176,10 @@ class RulesKind:
         """Figures on the test triples of the targets, in `evaluation.json`."""
         options = run.options
         assert isinstance(options, RulesOptions)
-        if not run.graph.info.num_triples.get("test", 0):
-            return {}
-        test = np.asarray(run.graph.triples("test"))
-        targets = relation_ids(run.graph, options.targets, "targets")
-        some = test if targets is None else test[np.isin(test[:, 1], targets)]
-        if not len(some):
+        if not run.graph.info.num_triples.get("test", 0) or not len(run.ranking.triples(run.graph, "test")):
             return {}
         say("ranking the test triples")
-        scorer = self.scorer(run)
-        result, reached = ranked(scorer, run.graph, some, options.evaluation, seed=options.seed)
+        result, reached = ranked(self.scorer(run), run.graph, run.ranking, seed=options.seed)
         run.folder.write_json("evaluation.json", result.model_dump(mode="json"))
         run.folder.write_json("reach.json", {"counted rules": reached})
         return result.metrics.values()
@@ -202,7 +195,7 @@ class RulesKind:
         return CountedRules(load_rules(run.path), train_links(run.graph), options.how)
 
     def ranking(self, options: RulesOptions) -> Ranking:
-        return Ranking(options.evaluation, None)
+        return Ranking(options.evaluation, None, options.targets)
 
 
 KIND = RulesKind()
@@ -252,16 +245,15 @@ class _Watched:
 def ranked(
     scorer: CountedRules,
     graph: Graph,
-    triples: Int[np.ndarray, "n 3"],
-    evaluation: EvaluationConfig,
+    ranking: Ranking,
     *,
     seed: int,
 ) -> tuple[Evaluation, float]:
-    """Filtered ranks of some test triples, both sides, and the share of their answers that any rule gives."""
-    watched = _Watched(scorer, graph, triples)
-    result = rank_triples(
-        watched, graph, triples, name="test", filter=evaluation.filter, ties=evaluation.ties, hits=evaluation.hits,
-        chunk=_CHUNK, seed=seed, resamples=evaluation.resamples,
+    """Filtered ranks of the test triples, both sides, and the share of their answers that any rule gives."""
+    watched, evaluation = _Watched(scorer, graph, ranking.triples(graph, "test")), ranking.evaluation
+    result = rank_split(
+        watched, graph, "test", relations=ranking.relations(graph), filter=evaluation.filter, ties=evaluation.ties,
+        hits=evaluation.hits, chunk=_CHUNK, seed=seed, resamples=evaluation.resamples,
     )  # fmt: skip
     return result, watched.share
 
