@@ -247,6 +247,17 @@ def test_a_missing_group_file_is_named(grouped, tmp_path):
         _ = Run.open(tmp_path / "run", graph=tmp_path / "graph").scorer
 
 
+@pytest.mark.parametrize("left", [None, "[]"])
+def test_a_missing_manifest_of_groups_is_named(grouped, tmp_path, left):
+    shutil.copytree(grouped.path, tmp_path / "run")
+    manifest = tmp_path / "run" / "groups" / "manifest.json"
+    manifest.unlink()
+    if left is not None:
+        manifest.write_text(left)
+    with pytest.raises(RunDamaged, match=r"manifest.json is missing or names no group"):
+        evaluate(Run.open(tmp_path / "run", graph=grouped.graph.path))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

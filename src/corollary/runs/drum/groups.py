@@ -87,9 +87,16 @@ class Groups:
         write_text(self.folder / "manifest.json", text + "\n")
 
     def members(self, graph: Graph, fresh: Callable[[], Drum]) -> Mapping[str, tuple[Drum, list[int]]]:
-        """By file: the model, and the relations whose last turn it is. Raises `RunDamaged` for a file that is missing."""
+        """By file: the model, and the relations whose last turn it is. Raises `RunDamaged` where weights are missing, or
+        the manifest that names them."""
         last: dict[str, Kept] = {}
-        for entry in self.read():
+        entries = self.read()
+        if not entries:
+            raise RunDamaged(
+                f"{self.folder / 'manifest.json'} is missing or names no group, so that nothing says which weights answer: "
+                "train again, or go on with an older copy of the run"
+            )
+        for entry in entries:
             for relation in entry.relations:
                 last[relation] = entry
         members: dict[str, tuple[Drum, list[int]]] = {}
