@@ -71,6 +71,28 @@ def test_a_run_of_some_targets_says_which_triples_it_ranks(ok, tiny, tmp_path):
     assert f"{written['num_triples']} of {every} triples: the 2 targets, filter known" in said
 
 
+def test_what_a_run_does_not_cover_is_named(ok, command, tiny, tmp_path):
+    """Neither the model nor the rules have anything to say of it, and the order of ids is no answer."""
+    run = tmp_path / "run"
+    (tmp_path / "names.txt").write_text("likes\nknows\n")
+    ok("rules", "mine", tiny.path, "-o", run, "--targets", tmp_path / "names.txt")
+    message = "relation 'treats' is not among the run's 2 targets: likes, knows"
+    assert message in command("predict", run, "--head", "e03", "--relation", "treats").message
+    assert message in command("rules", "apply", run, "--head", "e03", "--relation", "treats").message
+    (tmp_path / "asked.tsv").write_text("e03\tlikes\t?\ne03\ttreats\t?\n")
+    asked = command("predict", run, "--queries", tmp_path / "asked.tsv")
+    assert f"asked.tsv:2: {message}" in asked.message
+
+
+def test_a_question_that_no_rule_answers_is_told(ok, tiny, tmp_path):
+    ok("rules", "mine", tiny.path, "-o", tmp_path / "run", "--set", "mining.min_support=1000", *FAST)
+    asked = (tmp_path / "run", "--head", "e03", "--relation", "likes")
+    assert (
+        "answers (e03, likes, ?): all scores are 0, and the order says nothing" in ok("predict", *asked).err
+    )
+    assert "no rule of" in ok("rules", "apply", *asked).err
+
+
 def test_drum_trains_and_goes_where_rules_go(ok, tiny, tmp_path):
     """Figures of the model and of its rules side by side; evaluate, predict, show and apply work on the run."""
     run = tmp_path / "run"

@@ -12,6 +12,7 @@ from corollary.errors import (
     ConfigError,
     GraphError,
     GraphMismatch,
+    InputError,
     PlanDoesNotFit,
     RunDamaged,
     RunError,
@@ -27,8 +28,10 @@ from corollary.runs.drum.independent import train_independent
 from corollary.runs.drum.kind import KIND, train_drum
 from corollary.runs.drum.options import DrumOptions
 from corollary.runs.evaluating import evaluate
-from corollary.runs.rules.kind import import_rules, load_rules, mine_rules, train_links
+from corollary.runs.predicting import Question, predict
+from corollary.runs.rules.kind import import_rules, load_rules, mine_rules, save_rules, train_links
 from corollary.runs.rules.options import RulesOptions
+from corollary.runs.rules.showing import apply_rules
 from corollary.runs.run import Run
 from corollary.runs.training import resume
 
@@ -90,6 +93,20 @@ def test_evaluating_gives_the_figures_of_the_training(tiny, tmp_path, limit):
     assert run.evaluation is not None
     asked = test if relations is None else test[np.isin(test[:, 1], relations)]
     assert run.evaluation.num_triples == len(asked) == len(run.ranking.triples(tiny, "test"))
+
+
+def test_a_relation_without_model_and_rules_is_not_asked(tiny, tmp_path):
+    run = train_drum(tiny, tmp_path / "run", options(targets=["likes"]))
+    assert predict(run, [Question("e03", "likes", None)]).predictions[0].answers
+    message = "relation 'treats' is not among the run's 1 target: likes. Ask for one of them"
+    with pytest.raises(InputError, match=message):
+        predict(run, [Question("e03", "treats", None)])
+    with pytest.raises(InputError, match=message):
+        apply_rules(run, [Question("e03", "treats", None)])
+    beside = mine_rules(tiny, tmp_path / "rules", RulesOptions.build({"targets": ["treats"]}))
+    save_rules(run.path, load_rules(beside.path), tiny, {})
+    answered = predict(Run.open(run.path), [Question("e03", "treats", None)])
+    assert not answered.predictions[0].unanswered
 
 
 def test_evaluating_rules_gives_the_figures_of_the_mining(tiny, tmp_path):

@@ -75,6 +75,11 @@ def predict(
         raise ConfigError("give --relation and one of --head and --tail: the other is what is asked for")
     asked = read_questions(queries) if queries is not None else [Question(head, relation or "", tail)]
     found = predict_run(opened, asked, k=k, new_only=new_only)
+    for prediction in found.predictions:
+        if prediction.unanswered:
+            say(
+                f"nothing in {run} answers {prediction.question}: all scores are 0, and the order says nothing"
+            )
     if output is not None:
         write_predictions(found, output)
         say(f"{len(found.predictions)} questions answered in {output}")

@@ -188,8 +188,11 @@ def apply(
     elif as_json:
         print_json(list(records))
     else:
-        for record in records:
+        answers = list(records)
+        for record in answers:
             _print_answer(record)
+        if not answers:
+            say(f"no rule of {run} answers")
 
 
 @app.command("combine")

@@ -137,12 +137,12 @@ class Models:
 
     def warm(self) -> None:
         """Ask every run one question, so that the first reader does not wait for weights and compiled loops."""
-        for run in self._shown():
-            if run.ranks:
-                graph = self._whole.graph
-                label, relation = graph.entities.label(0), graph.relations.label(0)
-                ends = (None, relation, label) if run.side == "head" else (label, relation, None)
-                self.predict(run.name, Question(*ends), 1, False)
+        for run in self._asked:
+            if isinstance(run.kind, RankingKind):
+                label, relation = run.graph.entities.label(0), run.graph.relations.label(0)
+                relation = next(iter(run.ranking.targets), relation)
+                ends = (None, relation, label) if run.ranking.side == "head" else (label, relation, None)
+                self.predict(run.folder.name, Question(*ends), 1, False)
 
     def site(self, folder: Path) -> Site:
         """Everything that the page is made of.

@@ -15,10 +15,12 @@ from corollary.errors import InputError
 from corollary.evaluation.topk import top_answers
 from corollary.graph.answers import Side, directed
 from corollary.learners.protocol import Queries
+from corollary.runs.rules.kind import load_rules
 from corollary.runs.run import Run
 from corollary.storage import new_file
 
 UNKNOWN = "?"
+_NAMED = 12  # targets in a message
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,11 @@ class Prediction:
 
     question: Question
     answers: list[Answer]
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether all scores are 0, so that the order of the answers says nothing: no rule or walk leads to any."""
+        return bool(self.answers) and all(answer.score == 0 for answer in self.answers)
 
 
 @dataclass(frozen=True)
@@ -107,10 +114,12 @@ def predict(run: Run, questions: Sequence[Question], *, k: int = 10, new_only: b
     Args:
         new_only: leave out what any split of the graph holds.
 
-    Memory: one chunk of questions times one block of entities. Raises `UnknownName` with the nearest name.
+    Memory: one chunk of questions times one block of entities. Raises `UnknownName` with the nearest name, `InputError`
+    for a question that the run was not made to answer.
     """
-    graph, scorer = run.graph, run.scorer
     _check_sides(run, questions)
+    check_targets(run, questions)
+    graph, scorer = run.graph, run.scorer
     asked = [_ids(run, question) for question in questions]
     entity, relation = (np.array(column, dtype=np.int64) for column in zip(*asked, strict=True))
     found = top_answers(
@@ -195,6 +204,26 @@ def _check_sides(run: Run, questions: Sequence[Question]) -> None:
             f"{f'{odd.where}: ' if odd.where else ''}{odd} asks for a head, and {run.path} was trained without inverse "
             "relations: it predicts tails alone"
         )
+
+
+def check_targets(run: Run, questions: Sequence[Question]) -> None:
+    """Raises `InputError` for a relation that is no target of the run, and that its counted rules do not cover either."""
+    targets, relations = run.ranking.targets, run.graph.relations
+    if not targets:
+        return
+    covered = set(relations.find_all(targets).tolist())
+    if (run.path / "rules.npz").exists():
+        covered |= set(load_rules(run.path).relations.tolist())
+    for question in questions:
+        asked = relations.find(question.relation, where=question.where)
+        if asked not in covered:
+            place = f"{question.where}: " if question.where else ""
+            named = ", ".join(targets[:_NAMED]) + (", ..." if len(targets) > _NAMED else "")
+            number = "1 target" if len(targets) == 1 else f"{len(targets)} targets"
+            raise InputError(
+                f"{place}relation {relations.label(asked)!r} is not among the run's {number}: {named}. Ask for one of them, "
+                "or make a run that covers it."
+            )
 
 
 def _ids(run: Run, question: Question) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from corollary.rules.applying import Application
 from corollary.rules.files.atoms import clause_of
 from corollary.rules.files.writing import figures_of, text_of
 from corollary.rules.rule import Rules
-from corollary.runs.predicting import Question
+from corollary.runs.predicting import Question, check_targets
 from corollary.runs.rules.kind import load_rules, names_of, relation_ids, train_links
 from corollary.runs.rules.options import WithRules
 from corollary.runs.run import Run
@@ -133,7 +133,10 @@ def apply_rules(
         k: answers a question.
         groundings: most of each rule.
         new_only: leave out what the graph holds.
+
+    Raises `InputError` for a relation that the run does not cover.
     """
+    check_targets(run, questions)
     entities, relations = run.graph.entities, run.graph.relations
     asked = []
     for question in questions:
