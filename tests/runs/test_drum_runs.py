@@ -10,6 +10,7 @@ import pytest
 
 from corollary.errors import (
     ConfigError,
+    CorollaryError,
     GraphError,
     GraphMismatch,
     InputError,
@@ -289,6 +290,42 @@ def test_a_missing_manifest_of_groups_is_named(grouped, tmp_path, left):
 def test_options_that_do_not_go_are_named(tiny, tmp_path, changes, message):
     with pytest.raises(ConfigError, match=message):
         train_drum(tiny, tmp_path / "run", options(**changes))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("loose", [False, True], ids=["graph", "files"])
+@pytest.mark.parametrize("there", [False, True], ids=["no folder", "a folder"])
+def test_a_start_that_is_refused_leaves_no_run(tiny, tmp_path, loose, there):
+    """Also where loose files were imported into it; what was there before stays, and the corrected command works."""
+    source = tiny
+    if loose:
+        rows = [
+            "\t".join(row) for row in (("a", "p", "b"), ("b", "p", "c"), ("a", "q", "c"), ("c", "q", "a"))
+        ]
+        (tmp_path / "train.txt").write_text("\n".join(rows) + "\n")
+        source = ImportConfig(train=(tmp_path / "train.txt",))
+    place = tmp_path / "run"
+    if there:
+        place.mkdir()
+        (place / "notes.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="'knowz'"):
+        train_drum(source, place, options(model={**SMALL["model"], "body_relations": ["knowz"]}))
+    assert sorted(entry.name for entry in place.iterdir()) == ["notes.txt"] if there else not place.exists()
+    train_drum(source, place, options())
+    assert (place / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"facts_only": True}, "facts"),
+        ({"queries": "given"}, "facts"),
+        ({"extra_facts": False}, "leaves nothing to walk on"),
+    ],
+)
+def test_data_that_do_not_go_leave_no_run(tiny, tmp_path, model, message):
+    with pytest.raises(CorollaryError, match=message):
+        train_drum(tiny, tmp_path / "run", options(model={**SMALL["model"], **model}))
     assert not (tmp_path / "run").exists()
 
 

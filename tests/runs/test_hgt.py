@@ -131,6 +131,13 @@ def test_where_every_possible_pair_is_a_fact_there_is_no_canary(tmp_path):
     assert "every possible pair is a fact" in (tmp_path / "run" / "report.html").read_text()
 
 
+def test_a_relation_that_is_not_there_leaves_no_run(folder, tmp_path):
+    """The corrected command finds no run in its folder."""
+    with pytest.raises(ConfigError, match="relation 'treets' is not known"):
+        train_hgt(folder / "graph", tmp_path / "run", small(links={"folds": 4, "relations": ("treets",)}))
+    assert not (tmp_path / "run").exists()
+
+
 def test_predictions_are_of_the_right_type(folder):
     run = Run.open(folder / "run")
     head = run.graph.entities.label(int(run.graph.triples("test")[0, 0]))

@@ -45,6 +45,7 @@ def train(
     Memory: as planned, in `config.json` under `plan`; `PlanDoesNotFit` before any work where the limit is smaller.
     """
     output = Path(output)
+    there = set(output.iterdir()) if output.is_dir() else None
     with _opened(graph, output, options.memory_limit, say) as opened:
         restart_peak()
         opened.verify()
@@ -55,10 +56,12 @@ def train(
         say(f"plan: {show_bytes(plan.total)} of {'; '.join([show_bytes(plan.budget.bytes), *plan.ways()])}")
         record = run_record(kind.name, output, opened, options, plan, device)
         folder = RunFolder.create(output, record)
-    with _followed(folder, options, observer, say) as follower:
-        with folder.lock():
-            _fit(kind.loop(folder, opened, options, plan, device, follower))
-        return _conclude(Run(folder, opened, device=str(device)), follower, say)
+        with _followed(folder, options, observer, say) as follower:
+            with folder.lock():
+                with _whole_or_nothing(output, there):
+                    loop = kind.loop(folder, opened, options, plan, device, follower)
+                _fit(loop)
+            return _conclude(Run(folder, opened, device=str(device)), follower, say)
 
 
 def resume(
@@ -122,8 +125,34 @@ def _opened(
         if not (output / "config.json").exists():
             if made is not None:
                 remove_folder(made.path)
-            if not was_there and output.is_dir() and not any(output.iterdir()):
-                output.rmdir()
+            if not was_there:
+                _remove_empty(output)
+
+
+@contextmanager
+def _whole_or_nothing(output: Path, there: set[Path] | None) -> Iterator[None]:
+    """A run that is refused before its first step leaves nothing behind, so that the corrected command finds no run there.
+
+    Args:
+        there: what the folder held before the run; None: there was no folder. What `_opened` imported is its own business.
+    """
+    try:
+        yield
+    except Exception:
+        (output / "config.json").unlink()  # first: after a kill on the way there is no run either
+        for entry in set(output.iterdir()) - (there or set()) - {output / "graph"}:
+            if entry.is_dir():
+                remove_folder(entry)
+            else:
+                entry.unlink()
+        if there is None:
+            _remove_empty(output)
+        raise
+
+
+def _remove_empty(folder: Path) -> None:
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _same_again(place: Path, graph: ImportConfig, budget: Budget, say: Say) -> Graph:
