@@ -192,10 +192,9 @@ def pyg_step(links: Any, relations: int, x: Any, attn: int) -> Callable[[], None
     import torch
     from torch_geometric.nn import HGTConv
 
-    from corollary.learners.hgt.pyg import to_pyg
+    from corollary.learners.hgt.typed_batch import TypedBatch, messages_by_type
 
-    names = [f"r{i}" for i in range(relations)]
-    data = to_pyg(links, np.arange(len(x)), relations, names)
+    data = TypedBatch({}, messages_by_type(links, [f"r{i}" for i in range(relations)]), {}).to_pyg()
     starts, kinds = links.nodes.starts.tolist(), links.nodes.names
     given = {
         name: x[starts[i] : starts[i + 1]].clone().requires_grad_()

@@ -17,7 +17,7 @@ NAMES = [
     "import_rules", "import_run", "import_taxonomy", "list_datasets", "mine_rules", "predict", "predict_unseen",
     "quickstart", "repurpose_graph", "resume", "show_rules", "split_graph", "subset_graph", "suspects", "tracin",
     "tracin_by_index", "train_conve", "train_drum", "train_hgt", "train_independent", "train_poincare",
-    "validate_embeddings", "verify", "write_report",
+    "typed_batches", "validate_embeddings", "verify", "write_report",
 ]  # fmt: skip
 
 LOADED_BY_HELP = """

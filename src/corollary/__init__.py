@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from corollary.runs.exporting import export as export
     from corollary.runs.hgt.embedding import embed as embed
     from corollary.runs.hgt.kind import train_hgt as train_hgt
+    from corollary.runs.hgt.loading import typed_batches as typed_batches
     from corollary.runs.hgt.options import HgtOptions as HgtOptions
     from corollary.runs.importing import ImportRunConfig as ImportRunConfig
     from corollary.runs.importing import import_run as import_run
@@ -135,6 +136,7 @@ _PLACES = {
     "tracin_by_index": "runs.tracing.indexed",
     "train_conve": "runs.conve",
     "train_hgt": "runs.hgt.kind",
+    "typed_batches": "runs.hgt.loading",
     "validate_embeddings": "runs.validating",
     "train_poincare": "runs.poincare.kind",
     "verify": "runs.verifying.verify",

@@ -1,11 +1,11 @@
 """PyG's HGTConv with our weights gives our layer's output and gradients, where PyG is installed."""
 
-import numpy as np
 import pytest
 import torch
 
 from corollary.learners.hgt.edges import CompiledEdges
-from corollary.learners.hgt.pyg import to_pyg
+from corollary.learners.hgt.typed_batch import TypedBatch, messages_by_type, typed_batch
+from tests.learners.hgt.small import small_hgt
 from tests.learners.hgt.test_layer import inputs, one_pass, small_layer, small_links
 
 pytest.importorskip("torch_geometric", reason="PyG is not installed: pip install torch-geometric")
@@ -43,7 +43,7 @@ def test_hgtconv_with_the_same_weights_gives_the_same():
     layer, (x, weight) = small_layer(links, "hgt"), inputs(links)
     out, back, *_ = one_pass(layer, links, CompiledEdges(links, None), x, weight)
 
-    data = to_pyg(links, np.arange(len(x)), 4, [f"r{number}" for number in range(4)])
+    data = TypedBatch({}, messages_by_type(links, [f"r{number}" for number in range(4)]), {}).to_pyg()
     given = x.clone().requires_grad_()
     bounds = links.nodes.starts.tolist()
     by_type = {name: given[bounds[i] : bounds[i + 1]] for i, name in enumerate(links.nodes.names)}
@@ -53,3 +53,15 @@ def test_hgtconv_with_the_same_weights_gives_the_same():
     (theirs * weight).sum().backward()
     torch.testing.assert_close(out, theirs.detach(), rtol=0, atol=1e-10)
     torch.testing.assert_close(back, given.grad, rtol=0, atol=1e-10)
+
+
+def test_a_batch_becomes_heterodata(typed):
+    """Entity ids, messages and what is asked, where PyG's models look for them."""
+    model = small_hgt(typed)
+    batch = typed_batch(model.batches(typed, seed=0, epoch=0)[1], model.asking)
+    data = batch.to_pyg()
+    data.validate()
+    assert data.node_types == list(batch.nodes)
+    assert all(torch.equal(data[name].n_id, entity_ids) for name, entity_ids in batch.nodes.items())
+    assert all(torch.equal(data[edge].edge_index, index) for edge, index in batch.edges.items())
+    assert all(torch.equal(data[edge].edge_label_index, index) for edge, index in batch.asked.items())
