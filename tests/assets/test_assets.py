@@ -178,15 +178,36 @@ def test_options_reach_the_program_checked(countries: Graph):
         _ = Repurposing(options=Options(pairs={"side": "up"})).config
 
 
-def test_only_what_differs_from_the_default_is_given():
-    assert given(Options(relation="treats", splitting={"schemes": ["rows"]})) == {"relation": "treats"}
+def test_what_is_set_is_given_though_it_is_the_programs_default():
+    set_ = {"relation": "treats", "splitting": {"schemes": ["rows"]}, "known": False}
+    assert given(Options(**set_)) == set_
+    assert given(Options()) == {}
+
+
+def test_what_is_set_replaces_the_example_options_in_a_run_too():
+    """Dagster fills in defaults before a resource is made; `longest_path` 3 and no options are the program's own."""
+    set_ = {"options": {"longest_path": 3, "classifier": {"negatives": 50}, "embeddings": {"options": {}}}}
+    seen = []
+
+    @dg.op
+    def look(repurposing: Repurposing) -> None:
+        seen.append(repurposing.config)
+
+    @dg.job(resource_defs={"repurposing": Repurposing.configure_at_launch()})
+    def looking() -> None:
+        look()
+
+    assert looking.execute_in_process(run_config={"resources": {"repurposing": {"config": set_}}}).success
+    (config,) = seen
+    assert (config.longest_path, config.classifier.negatives, config.embeddings.options) == (3, 50, {})
+    assert (config.relation, config.classifier.draws) == ("spoken_language", 3)
 
 
 def test_choices_stand_in_the_help():
     config = mirrored(RepurposeConfig)
     calibration = config.model_fields["classifier"].annotation.model_fields["calibration"]
-    assert calibration.annotation is str
-    assert calibration.description.endswith("One of sigmoid, isotonic.")
+    assert calibration.annotation == str | None
+    assert calibration.description.endswith("One of sigmoid, isotonic. Not set: sigmoid.")
 
 
 def test_there_is_a_partition_for_every_fold_and_the_final_model():

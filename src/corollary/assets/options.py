@@ -13,10 +13,11 @@ from corollary.config import Config
 
 
 def mirrored(model: type[Config], *, without: Mapping[str, Any] = {}) -> type[dg.Config]:
-    """A Dagster configuration with the fields, defaults and help of one of the program's.
+    """A Dagster configuration with the fields and help of one of the program's; nothing in it is set.
 
-    Dagster knows fewer types: paths become text, choices become text with the choices in their help, tuples become lists.
-    Values are checked when the program's own configuration is built from them.
+    Dagster fills every default in before anyone can ask what was set. So None is the default of all, and the program's own
+    stands in the help. Dagster knows fewer types: paths become text, choices become text with the choices in their help,
+    tuples become lists. Values are checked when the program's own configuration is built from them.
 
     Args:
         without: names that are left out; by name of a group the names within it.
@@ -30,13 +31,20 @@ def mirrored(model: type[Config], *, without: Mapping[str, Any] = {}) -> type[dg
             group = mirrored(field.annotation, without=inner)
             fields[name] = (group, Field(group(), description=field.annotation.__doc__))
         else:
-            fields[name] = (_known(field.annotation), Field(_default(field), description=_help(field)))
+            fields[name] = (_known(field.annotation) | None, Field(None, description=_help(field)))
     return create_model(model.__name__, __base__=dg.Config, **fields)
 
 
 def given(options: BaseModel) -> dict[str, Any]:
-    """What was set to something else than its default, by group."""
-    return options.model_dump(exclude_defaults=True)
+    """What was set, by group; what equals the program's default is set too."""
+    found = {}
+    for name in type(options).model_fields:
+        value = getattr(options, name)
+        if isinstance(value, BaseModel):
+            value = given(value) or None
+        if value is not None:
+            found[name] = value
+    return found
 
 
 def _known(annotation: Any) -> Any:
@@ -55,15 +63,11 @@ def _known(annotation: Any) -> Any:
     return str if annotation is Path else annotation
 
 
-def _default(field: FieldInfo) -> Any:
-    """As Dagster holds it; an option without one is empty, and asked for when it is needed."""
-    if field.is_required():
-        return ""
-    value = field.get_default(call_default_factory=True)
-    return list(value) if isinstance(value, tuple) else value
-
-
 def _help(field: FieldInfo) -> str:
+    """With choices, and with the default where there is one."""
     choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
     listed = f" One of {', '.join(map(str, choices))}." if choices else ""
-    return f"{field.description or ''}{listed}"
+    default = None if field.is_required() else field.get_default(call_default_factory=True)
+    default = ", ".join(map(str, default)) if isinstance(default, tuple) else default
+    unset = f" Not set: {default}." if default not in (None, "", {}) else ""
+    return f"{field.description or ''}{listed}{unset}"
