@@ -14,7 +14,7 @@ from pydantic import field_validator, model_validator
 
 from corollary.budget import Budget, peak_bytes, show_bytes
 from corollary.config import Config
-from corollary.errors import ConfigError
+from corollary.errors import ConfigError, InputError
 from corollary.graph.filters import FilterConfig, apply_filters
 from corollary.graph.folder import Graph
 from corollary.graph.joining import JoinConfig, join
@@ -279,6 +279,12 @@ class _Import:
         left_out = facts_as_table(path, table)
         for what, number in sorted(left_out.items()):
             self.reading.say(f"{path}: left out {number:,} of {what}, which is no fact of two arguments")
+        if not table.stat().st_size:
+            besides = ", ".join(f"{what} ({number:,})" for what, number in sorted(left_out.items()))
+            raise InputError(
+                f"{path} holds no fact of two arguments such as parent(tom, bob){besides and f', only {besides}'}: a graph is "
+                "made of those, and rules are read by corollary rules import"
+            )
         if left_out:
             self.notes["prolog_left_out"] = dict(
                 left_out + Counter(self.notes.get("prolog_left_out", Counter()))

@@ -43,6 +43,11 @@ def test_facts_of_two_arguments_become_triples(tmp_path):
         ("p(a, (b)).", r"facts.pl:1: expected a name, found '\('"),
         ("P(a, b).", "facts.pl:1: expected the name of a predicate, found 'P'"),
         ("p(a, b c).", "facts.pl:1: expected a closing bracket before 'c'"),
+        (
+            "father(a, b) :- mother(a, b).",
+            r"facts.pl holds no fact of two arguments .*, only rules \(1\): a graph",
+        ),
+        ("% none", r"facts.pl holds no fact of two arguments such as parent\(tom, bob\): a graph"),
         ("p(a, X).", "facts.pl:1: a fact holds no variable, and p has one"),
     ],
 )
@@ -58,3 +63,22 @@ def test_a_rule_has_its_body(tmp_path):
     (found,) = sentences(tmp_path / "r.pl")
     assert (found.head.name, [call.name for call in found.body]) == ("r", ["p", "q"])
     assert [term.variable for term in found.body[1].arguments] == [True, False]
+
+
+def test_rules_between_facts_are_left_out(tmp_path):
+    """Whatever their bodies hold."""
+    (tmp_path / "facts.pl").write_text(
+        "p(a, b).\nq(X, Y) :- p(X, Y), \\+ p(Y, X).\nq(X, Y) :- p(X, Y).\np(b, c).\n"
+    )
+    graph = import_graph(tmp_path / "g", ImportConfig(files=(tmp_path / "facts.pl",)))
+    assert graph.info.num_triples["train"] == 2
+    assert graph.info.notes["prolog_left_out"] == {"rules": 2}
+
+
+def test_facts_without_questions_are_named(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "facts.pl").write_text("p(a, b).\n")
+    with pytest.raises(
+        InputError, match=r"in holds facts.pl and no train.pl: put the facts that are asked for into"
+    ):
+        import_graph(tmp_path / "g", ImportConfig(files=(tmp_path / "in",)))

@@ -106,6 +106,11 @@ def dataset_inputs(path: Path, unpacked: Unpacked) -> Inputs | None:
         return None
     found = folder_inputs(folder, unpacked)
     if found is None and path.is_dir():
+        if (path / "facts.pl").exists():
+            raise InputError(
+                f"{path} holds facts.pl and no train.pl: put the facts that are asked for into train.pl, or name facts.pl "
+                "itself to ask for all"
+            )
         names = ", ".join(sorted(entry.name for entry in path.iterdir())[:8]) or "nothing"
         raise InputError(
             f"{path} is a folder with {names}: expected train.txt (valid.txt, test.txt), train.del, train2id.txt, "

@@ -1,7 +1,8 @@
 """Prolog as far as facts and rules go: `p(a, 'B c').` and `p(X, Y) :- q(X, Z), r(Z, Y).`
 
 Comments (% and /* */), directives (`:- ...`), quoted atoms with '' or \\' inside, numbers and variables are read.
-Facts of two arguments become triples; others are counted by name and arity.
+Facts of two arguments become triples; others are counted by name and arity. Rules with more in their body than calls
+between commas (a negation, a comparison, a cut) are passed over with a name for it.
 """
 
 import re
@@ -20,9 +21,16 @@ _TOKEN = re.compile(
     r"|(?P<number>-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)"
     r"|(?P<variable>[A-Z_]\w*)"
     r"|(?P<word>[a-z]\w*)"
-    r"|(?P<sign>:-|\?-|[(),.\[\]|]|[-+*/\\^<>=~:?@#&]+)",
+    r"|(?P<sign>:-|\?-|=\.\.|[(),.\[\]{}|;!]|[-+*/\\^<>=~:?@#&]+)",
     re.DOTALL,
 )
+
+_CLOSING = {"(": ")", "[": "]", "{": "}"}
+_NEGATION, _COMPARISON = "a negation", "a comparison"
+_CONSTRUCTS = {
+    "\\+": _NEGATION, ";": "an alternative (;)", "|": "an alternative (;)", "!": "a cut (!)", "->": "a condition (->)",
+    "[": "a list", "{": "a constraint",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,8 @@ class Sentence:
     head: Call
     body: tuple[Call, ...]
     line: int
+    passed_over: str | None = None
+    """What the body has besides calls, such as `a negation`; then `body` is empty."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +92,7 @@ def facts_as_table(path: Path, table: Path) -> Counter[str]:
     with new_file(table) as partial, partial.open("w", encoding="utf-8") as file:
         for sentence in sentences(path):
             call = sentence.head
-            if sentence.body:
+            if sentence.body or sentence.passed_over:
                 left_out["rules"] += 1
                 continue
             if len(call.arguments) != 2:
@@ -133,12 +143,48 @@ class _Reader:
         head, body = self._call(line), []
         sign = self._next(line)
         if sign.text == ":-":
+            start = self._at
+            if (other := self._other(line)) is not None:
+                return Sentence(head, (), line, other)
+            self._at = start
             body.append(self._call(line))
             while (sign := self._next(line)).text == ",":
                 body.append(self._call(line))
         if sign.text != ".":
             raise InputError(f"{self._path}:{sign.line}: expected a full stop before {sign.text!r}")
         return Sentence(head, tuple(body), line)
+
+    def _other(self, line: int) -> str | None:
+        """The first thing in a body that is neither call nor comma, by name; the reader then stands behind the sentence.
+
+        Raises `InputError` where the sentence has no end or its brackets do not match.
+        """
+        found, opened = None, list[str]()
+        while (token := self._next(line)).text != ".":
+            found = found or self._construct(token, nested=bool(opened))
+            if token.text in _CLOSING:
+                opened.append(_CLOSING[token.text])
+            elif token.text in _CLOSING.values() and (not opened or opened.pop() != token.text):
+                raise InputError(f"{self._path}:{token.line}: {token.text!r} closes no bracket")
+            elif token.text == ":-":
+                raise InputError(f"{self._path}:{token.line}: expected a full stop before ':-'")
+        if opened:
+            raise InputError(f"{self._path}:{token.line}: expected {opened[-1]!r} before the full stop")
+        return found
+
+    def _construct(self, token: _Token, *, nested: bool) -> str | None:
+        """What the token that was read last begins or stands for, where it is more than a call."""
+        before, after = (self._tokens[at : at + 1] for at in (self._at - 2, self._at))
+        if token.text == "(":
+            named = before[0].kind in ("word", "quoted")
+            return "a term with arguments" if nested and named else None if named else "a group in brackets"
+        if token.text == "not" and after and (after[0].text == "(" or after[0].kind == "word"):
+            return _NEGATION
+        if token.text == "is" and before[0].kind in ("variable", "number"):
+            return _COMPARISON
+        if token.kind == "sign" and set(token.text) & set("<>=") and token.text not in _CONSTRUCTS:
+            return _COMPARISON
+        return _CONSTRUCTS.get(token.text)
 
     def _call(self, line: int) -> Call:
         name = self._next(line)

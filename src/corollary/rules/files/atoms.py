@@ -46,6 +46,13 @@ class Clause:
     """File and line."""
 
 
+@dataclass(frozen=True)
+class Unread:
+    """A rule that is more than atoms of two arguments, by what it has besides."""
+
+    kind: str
+
+
 class Names:
     """The vocabulary of one graph, for reading and writing rules."""
 
@@ -107,11 +114,20 @@ def rule_of(clause: Clause, names: Names, skipped: Counter[str]) -> Rule | None:
     kind = _unsupported(clause)
     if kind is None:
         rule = _chain(clause, names) if _both_variable(clause.head) else _constant(clause, names)
-        if rule is not None:
+        if rule is not None and not _is_own_head(rule):
             return rule
-        kind = "a body that is no chain from the head's variables"
+        kind = (
+            "a body that is no chain from the head's variables"
+            if rule is None
+            else "its own head as the body"
+        )
     skipped[kind] += 1
     return None
+
+
+def _is_own_head(rule: Rule) -> bool:
+    """Whether it says nothing: `r(X, Y) <= r(X, Y)`, or the same with a constant."""
+    return rule.body == (rule.head,) and rule.answer == rule.end
 
 
 def _unsupported(clause: Clause) -> str | None:

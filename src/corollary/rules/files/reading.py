@@ -14,7 +14,7 @@ from typing import Any
 
 from corollary.errors import InputError
 from corollary.graph.reading.prolog import Call, sentences
-from corollary.rules.files.atoms import Atom, Clause, Names, Term, Variable, rule_of
+from corollary.rules.files.atoms import Atom, Clause, Names, Term, Unread, Variable, rule_of
 from corollary.rules.files.writing import TSV_COLUMNS, Format
 from corollary.rules.rule import Rule, Rules
 
@@ -53,8 +53,12 @@ def read_rules(path: Path, names: Names, form: Format | None = None) -> ReadRule
     found, number = [], 0
     for clause in _READERS[form](path):
         number += 1
-        if (rule := rule_of(clause, names, skipped)) is not None:
+        if isinstance(clause, Unread):
+            skipped[clause.kind] += 1
+        elif (rule := rule_of(clause, names, skipped)) is not None:
             found.append(rule)
+    if not number:
+        raise InputError(f"{path} is empty: expected rules")
     return ReadRules(Rules.of(found, names.num_relations).once() if found else Rules.of([], names.num_relations),
                      number, skipped, form)  # fmt: skip
 
@@ -69,9 +73,11 @@ def rule_from_text(text: str, names: Names) -> Rule:
 
 
 def guess(path: Path) -> Format:
-    """The format of a file by its first line. Raises `InputError` where no format begins so."""
+    """The format of a file by the ending of its name or its first line. Raises `InputError` where no format begins so."""
+    if path.suffix == ".pl":
+        return "prolog"
     for number, line in _lines(path):
-        if path.suffix == ".pl" or ":-" in line or line.startswith("%"):
+        if ":-" in line or line.startswith("%"):
             return "prolog"
         if line.startswith("{"):
             return "json"
@@ -209,17 +215,17 @@ def _json_atom(value: Any) -> Atom:
     return Atom(str(value["relation"]), terms[0], terms[1])
 
 
-def _prolog(path: Path) -> Iterator[Clause]:
+def _prolog(path: Path) -> Iterator[Clause | Unread]:
     for sentence in sentences(path):
-        where = f"{path}:{sentence.line}"
         calls = (sentence.head, *sentence.body)
-        odd = next((call for call in calls if len(call.arguments) != 2), None)
-        if odd is not None:
-            raise InputError(
-                f"{where}: {odd.name} has {len(odd.arguments)} arguments: rules need two everywhere"
-            )
-        atoms = [_prolog_atom(call) for call in calls]
-        yield Clause(atoms[0], tuple(atoms[1:]), where=where)
+        odd = next((len(call.arguments) for call in calls if len(call.arguments) != 2), None)
+        if sentence.passed_over is not None:
+            yield Unread(sentence.passed_over)
+        elif odd is not None:
+            yield Unread(f"an atom of {odd} argument{'' if odd == 1 else 's'}")
+        else:
+            atoms = [_prolog_atom(call) for call in calls]
+            yield Clause(atoms[0], tuple(atoms[1:]), where=f"{path}:{sentence.line}")
 
 
 def _prolog_atom(call: Call) -> Atom:
@@ -227,6 +233,6 @@ def _prolog_atom(call: Call) -> Atom:
     return Atom(call.name, subject, target)
 
 
-_READERS: dict[Format, Callable[[Path], Iterator[Clause]]] = {
+_READERS: dict[Format, Callable[[Path], Iterator[Clause | Unread]]] = {
     "text": _text, "json": _json, "tsv": _tsv, "anyburl": _anyburl, "amie": _amie, "prolog": _prolog,
 }  # fmt: skip
