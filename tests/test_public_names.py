@@ -16,7 +16,7 @@ NAMES = [
     "embed", "evaluate", "evaluate_elsewhere", "explain_prediction", "export", "fit_ensemble", "graph_info", "import_dataset", "import_graph",
     "import_rules", "import_run", "import_taxonomy", "list_datasets", "mine_rules", "predict", "predict_unseen",
     "quickstart", "repurpose_graph", "resume", "show_rules", "split_graph", "subset_graph", "suspects", "tracin",
-    "tracin_by_index", "train_conve", "train_drum", "train_hgt", "train_independent", "train_poincare",
+    "tracin_by_index", "train_conve", "train_drum", "train_hgt", "train_independent", "train_inductive", "train_poincare",
     "typed_batches", "validate_embeddings", "verify", "write_report",
 ]  # fmt: skip
 

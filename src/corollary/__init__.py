@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from corollary.runs.drum.elsewhere import evaluate_elsewhere as evaluate_elsewhere
     from corollary.runs.drum.ensemble import combine_drum as combine_drum
     from corollary.runs.drum.independent import train_independent as train_independent
+    from corollary.runs.drum.inductive import train_inductive as train_inductive
     from corollary.runs.drum.kind import train_drum as train_drum
     from corollary.runs.drum.options import DrumOptions as DrumOptions
     from corollary.runs.drum.unseen import predict_unseen as predict_unseen
@@ -81,6 +82,7 @@ if TYPE_CHECKING:
 _PLACES = {
     "train_drum": "runs.drum.kind",
     "train_independent": "runs.drum.independent",
+    "train_inductive": "runs.drum.inductive",
     "combine_drum": "runs.drum.ensemble",
     "evaluate_elsewhere": "runs.drum.elsewhere",
     "DrumOptions": "runs.drum.options",

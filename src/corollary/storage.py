@@ -79,6 +79,17 @@ def remove_folder(path: Path) -> None:
         os.replace(path, scratch / path.name)
 
 
+def remove_new(folder: Path, there: set[Path] | None) -> None:
+    """Remove what a folder holds beside `there`; the folder as well, where that is None and nothing stays in it."""
+    for entry in set(folder.iterdir()) - (there or set()):
+        if entry.is_dir() and not entry.is_symlink():
+            remove_folder(entry)
+        else:
+            entry.unlink()
+    if there is None and not any(folder.iterdir()):
+        folder.rmdir()
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace a small file as a whole."""
     with new_file(path) as partial:

@@ -106,6 +106,26 @@ def test_drum_trains_and_goes_where_rules_go(ok, tiny, tmp_path):
     assert "model" in ok("evaluate", run, "--on", tiny.path).out
 
 
+def test_an_inductive_folder_is_ranked_on_its_second_graph(ok, command, tmp_path):
+    """Its figures are those of the run, and `evaluate` says which graph it takes when none is named."""
+    (tmp_path / "data").mkdir()
+    for name, text in {
+        "train_facts": "a\tp\tb\nb\tq\tc\n", "train": "a\tr\tc\n", "test_facts": "x\tq\ty\n", "test": "x\tp\ty\n",
+    }.items():  # fmt: skip
+        (tmp_path / "data" / f"{name}.txt").write_text(text)
+    run = tmp_path / "run"
+    figures = ok("train", "drum", "--datadir", tmp_path / "data", "-o", run, *SMALL, "--json").json()[
+        "figures"
+    ]
+    asked = ok("evaluate", run, "--json")
+    assert f"ranking on {run / 'test-graph'}: the graph that was trained on has no test triples" in asked.err
+    found = asked.json()["model"]["figures"]["sides"]["both"]["realistic"]["mrr"]
+    assert found == figures["model"]["mrr"]
+    assert json.loads((run / "evaluation.json").read_text())["graph"] == "test-graph"
+    refused = command("evaluate", run, "--on", run / "test-graph", "--per-relation").message
+    assert "--per-relation are for the run's own graph" in refused
+
+
 def test_plans_are_printed(ok, tiny):
     """By part, for both."""
     assert ok("plan", "drum", tiny.path, "--rule-length", 3, "--json").json()["total"] > 0

@@ -23,9 +23,11 @@ from corollary.graph.folder import write_graph
 from corollary.graph.importing import ImportConfig, import_graph
 from corollary.learners.counted_rules import CountedRules
 from corollary.rules.counting import Counting, count
+from corollary.runs.drum.concluding import figures_of
 from corollary.runs.drum.elsewhere import evaluate_elsewhere, inductive_graphs, is_inductive
 from corollary.runs.drum.ensemble import combine_drum
 from corollary.runs.drum.independent import train_independent
+from corollary.runs.drum.inductive import rank_test_graph, train_inductive
 from corollary.runs.drum.kind import KIND, train_drum
 from corollary.runs.drum.options import DrumOptions
 from corollary.runs.evaluating import evaluate
@@ -440,6 +442,18 @@ def test_an_inductive_folder_is_two_graphs(tmp_path):
     }.items():
         (folder / f"{name}.txt").write_text(text)
     assert is_inductive(folder)
+    with pytest.raises(ConfigError, match="'knowz'"):
+        train_inductive(
+            folder, tmp_path / "run", options(model={**SMALL["model"], "body_relations": ["knowz"]})
+        )
+    assert not (tmp_path / "run").exists()
+    run = train_inductive(folder, tmp_path / "run", options())
+    assert run.evaluation is not None
+    assert (run.evaluation.graph, run.evaluation.num_triples) == ("test-graph", 1)
+    assert set(figures_of(run)) == {"model", "counted rules"}
+    assert "1 test triple of the graph test-graph, each asked" in (run.path / "report.html").read_text()
+    again = rank_test_graph(Run.open(run.path))
+    assert again["model"].mrr == run.evaluation.mrr
     first, second = inductive_graphs(folder, tmp_path / "out")
     assert list(first.relations.labels) == list(second.relations.labels) == ["p", "q", "r"]
     assert list(second.entities.labels) == ["x", "y"]

@@ -46,14 +46,19 @@ def evaluate(
     if opened.kind.name == "poincare":
         from corollary.cli.taxonomy import measure
 
-        if split != "test" or filter_by or candidates or ranks or per_relation:
+        if split != "test" or filter_by or candidates or ranks or per_relation or on:
             raise ConfigError(
-                "a run of poincare ranks no facts: --split, --filter, --candidates, --ranks and --per-relation go with "
-                f"other learners; see corollary analyze-taxonomy {run}"
+                "a run of poincare ranks no facts: --split, --filter, --candidates, --ranks, --per-relation and --on go "
+                f"with other learners; see corollary analyze-taxonomy {run}"
             )
         measure(opened, None, (), None, as_json)
         return
-    if on is not None:
+    if on is not None or _asks_test_graph(opened, split):
+        if filter_by or candidates or ranks or per_relation:
+            raise ConfigError(
+                "--filter, --candidates, --ranks and --per-relation are for the run's own graph: leave them out where "
+                "another is ranked"
+            )
         _elsewhere(opened, on, split, as_json)
         return
     result = evaluate_run(opened, split, filter=filter_by, candidates=candidates, ranks_path=ranks)
@@ -76,11 +81,25 @@ def evaluate(
     say(f"{ranked}{sides}, filter {result.filter}, ties {result.ties}")
 
 
-def _elsewhere(run: "Run", graph: Path, split: str, as_json: bool) -> None:
-    """Figures on another graph."""
-    from corollary.runs.drum.elsewhere import evaluate_elsewhere
+def _asks_test_graph(run: "Run", split: str) -> bool:
+    """Whether a run was trained on an inductive folder, and the split is one of its second graph alone."""
+    if run.kind.name != "drum" or run.graph.info.num_triples.get(split, 0):
+        return False
+    from corollary.runs.drum.elsewhere import TEST_GRAPH
 
-    found = evaluate_elsewhere(run, graph, split)
+    return (run.path / TEST_GRAPH).is_dir()
+
+
+def _elsewhere(run: "Run", graph: Path | None, split: str, as_json: bool) -> None:
+    """Figures on another graph; where none is named, on the second one of the inductive folder that was trained on."""
+    from corollary.runs.drum.elsewhere import TEST_GRAPH, evaluate_elsewhere
+    from corollary.runs.drum.inductive import rank_test_graph
+
+    if graph is None:
+        say(f"ranking on {run.path / TEST_GRAPH}: the graph that was trained on has no {split} triples")
+        found = rank_test_graph(run, split)
+    else:
+        found = evaluate_elsewhere(run, graph, split)
     if as_json:
         print_json({name: result.model_dump(mode="json") for name, result in found.items()})
         return

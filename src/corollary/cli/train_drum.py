@@ -69,7 +69,8 @@ def drum(
 ) -> None:
     """Train DRUM; its rules are counted and ranked beside it."""
     from corollary.graph.importing import ImportConfig
-    from corollary.runs.drum.elsewhere import evaluate_elsewhere, inductive_graphs, is_inductive
+    from corollary.runs.drum.elsewhere import is_inductive
+    from corollary.runs.drum.inductive import train_inductive
     from corollary.runs.drum.kind import train_drum
 
     if output_dir is None:
@@ -108,16 +109,16 @@ def drum(
     if independent:
         _independent(graph, datadir, output_dir, options, processes, as_json)
         return
-    source: Any = graph or ImportConfig.build({"files": [str(datadir)]}, where="train drum")
-    other = None
-    if datadir is not None and is_inductive(datadir):
-        source, other = inductive_graphs(datadir, output_dir, say=say)
     display = TrainingDisplay()
     try:
-        run = train_drum(source, output_dir, options, observer=display, say=say)
+        if datadir is not None and is_inductive(datadir):
+            run = train_inductive(datadir, output_dir, options, observer=display, say=say)
+        else:
+            source = graph or ImportConfig.build({"files": [str(datadir)]}, where="train drum")
+            run = train_drum(source, output_dir, options, observer=display, say=say)
     finally:
         display.close()
-    show_drum(run, as_json, evaluate_elsewhere(run, other) if other is not None else None)
+    show_drum(run, as_json)
 
 
 def _independent(
@@ -177,12 +178,11 @@ def plan(
     show_plan(KIND.plan(Graph.open(graph), options), as_json)
 
 
-def show_drum(run: Any, as_json: bool, elsewhere: Any = None) -> None:
-    """The figures of the model and of its counted rules, side by side; on another graph where there is one."""
+def show_drum(run: Any, as_json: bool) -> None:
+    """The figures of the model and of its counted rules, side by side."""
     from corollary.runs.drum.concluding import figures_of
 
     figures = figures_of(run)
-    figures |= {f"{name} elsewhere": found.metrics.values() for name, found in (elsewhere or {}).items()}
     if as_json:
         print_json({"run": str(run.path), "figures": figures})
         return

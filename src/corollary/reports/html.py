@@ -91,7 +91,7 @@ def parts(run: RunFolder) -> dict[str, Any]:
         "run_name": run.name,
         "title": f"{_learner(config)} on {_graph_name(config)}",
         "learned": _learned(config, examples),
-        "headline": _headline(evaluation),
+        "headline": _headline(config, evaluation),
         "learning": _learning(config, metrics),
         "predictions": examples,
         "relations": _relations(evaluation),
@@ -125,7 +125,7 @@ def _learned(config: Mapping[str, Any], examples: Sequence[Mapping[str, Any]]) -
     return sentence + asked
 
 
-def _headline(evaluation: Any) -> dict[str, Any] | None:
+def _headline(config: Mapping[str, Any], evaluation: Any) -> dict[str, Any] | None:
     """MRR and hits with their intervals, the conditions under which they hold, and the same seen otherwise."""
     ties = str(dig(evaluation, "ties"))
     figures = [
@@ -140,17 +140,23 @@ def _headline(evaluation: Any) -> dict[str, Any] | None:
     ]
     if not figures:
         return None
-    conditions = _conditions(evaluation, intervals=figures[0]["low"] is not None)
+    elsewhere = dig(evaluation, "graph_fingerprint") not in (None, dig(config, "graph", "fingerprint"))
+    conditions = _conditions(evaluation, elsewhere=elsewhere, intervals=figures[0]["low"] is not None)
     return {"figures": figures, "conditions": conditions, "views": _views(evaluation, ties)}
 
 
-def _conditions(evaluation: Any, *, intervals: bool) -> str:
-    """What the figures are of, in words."""
+def _conditions(evaluation: Any, *, elsewhere: bool, intervals: bool) -> str:
+    """What the figures are of, in words.
+
+    Args:
+        elsewhere: they are of another graph than the one that was trained on, which is named.
+    """
     split, ties = str(dig(evaluation, "split")), str(dig(evaluation, "ties"))
     rule = dig(evaluation, "filter")
     asked = "head and for its tail" if dig(evaluation, "figures", "sides", "head") else "tail alone"
+    place = f" of the graph {dig(evaluation, 'graph')}" if elsewhere else ""
     text = (
-        f"{plural(finite(evaluation, 'num_triples'), split + ' triple')}, each asked for its {asked} "
+        f"{plural(finite(evaluation, 'num_triples'), split + ' triple')}{place}, each asked for its {asked} "
         f"among all entities; {_FILTERS.get(rule, f'filter {rule}')}; "
         f"of equal scores the {_PLACES.get(ties, ties)} place counts. "
         "MRR is the mean of 1/rank, hits@k the share of ranks up to k."

@@ -19,7 +19,7 @@ from corollary.runs.device import choose_device, machine
 from corollary.runs.kinds import Kind
 from corollary.runs.recording import run_record
 from corollary.runs.run import Run
-from corollary.storage import refuse_existing, remove_folder, scratch_folder
+from corollary.storage import refuse_existing, remove_folder, remove_new, scratch_folder
 from corollary.training.cleanup import release_memory
 from corollary.training.loop import Loop, Observer
 from corollary.training.tracking import Following, check_installed, following
@@ -123,10 +123,10 @@ def _opened(
             yield made
     finally:
         if not (output / "config.json").exists():
-            if made is not None:
+            if made is not None and place.exists():
                 remove_folder(made.path)
-            if not was_there:
-                _remove_empty(output)
+            if not was_there and output.is_dir() and not any(output.iterdir()):
+                output.rmdir()
 
 
 @contextmanager
@@ -134,25 +134,14 @@ def _whole_or_nothing(output: Path, there: set[Path] | None) -> Iterator[None]:
     """A run that is refused before its first step leaves nothing behind, so that the corrected command finds no run there.
 
     Args:
-        there: what the folder held before the run; None: there was no folder. What `_opened` imported is its own business.
+        there: what the folder held before the run; None: there was no folder.
     """
     try:
         yield
     except Exception:
         (output / "config.json").unlink()  # first: after a kill on the way there is no run either
-        for entry in set(output.iterdir()) - (there or set()) - {output / "graph"}:
-            if entry.is_dir():
-                remove_folder(entry)
-            else:
-                entry.unlink()
-        if there is None:
-            _remove_empty(output)
+        remove_new(output, there)
         raise
-
-
-def _remove_empty(folder: Path) -> None:
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
 
 
 def _same_again(place: Path, graph: ImportConfig, budget: Budget, say: Say) -> Graph:

@@ -44,12 +44,13 @@ def figures_of(run: Run) -> dict[str, dict[str, float | None]]:
     """Test figures of the model and of its counted rules, with ties expected in the middle and at
     both ends, and the share of answers that get any score."""
     found: dict[str, dict[str, float | None]] = {}
+    reached = run.folder.find_json("reach.json") or {}
     for name, file in (("model", "evaluation.json"), ("counted rules", "rules_evaluation.json")):
         if (run.path / file).exists():
             result = Evaluation.model_validate(run.folder.read_json(file))
             found[name] = {
                 **result.metrics.values(),
                 **{f"mrr {ties}": figures.mrr for ties, figures in result.figures.sides["both"].items()},
-                "reached": run.folder.read_json("reach.json").get(name),
+                "reached": reached.get(name),
             }
     return found

@@ -31,6 +31,8 @@ from corollary.runs.rules.options import WithRules
 from corollary.runs.run import Run
 from corollary.storage import new_file
 
+TEST_GRAPH = "test-graph"
+"""The folder, in that of a run on an inductive folder, with the graph that is asked."""
 _ENDINGS = (".txt", ".tsv", ".pl")
 
 
@@ -99,7 +101,7 @@ def inductive_graphs(folder: Path, output: Path, *, say: Say = silent) -> tuple[
     assert facts is not None
     assert test is not None
     config = ImportConfig(train=(facts,), test=(test,), relation_to_id=ids)
-    return first, import_graph(output / "test-graph", config, say=say)
+    return first, import_graph(output / TEST_GRAPH, config, say=say)
 
 
 def is_inductive(folder: Path) -> bool:
