@@ -64,7 +64,13 @@ def test_range_types_per_relation_and_ranks_as_parquet(ok, run, tmp_path):
     assert (1 / rows["realistic_rank"]).mean() == pytest.approx(
         found["figures"]["sides"]["both"]["realistic"]["mrr"], rel=1e-12
     )
+    shown = ok("evaluate", run, "--candidates", "types", "--per-relation").out
+    assert "among the answer's types" in shown.splitlines()[0]
+    for figures in (found["figures"], found["in_range"]["figures"]):
+        assert f"{figures['sides']['both']['realistic']['mrr']:.4f}" in shown.splitlines()[1]
     table = ok("evaluate", run, "--per-relation").out
+    assert len(shown.splitlines()) > 1.5 * len(table.splitlines())
+    assert "types" not in table
     labels = {row["relation"] for row in found["figures"]["relations"]}
     assert all(label in table for label in labels)
 

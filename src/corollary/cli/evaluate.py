@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from corollary.cli.output import print_json, print_table, say
+from corollary.errors import ConfigError
 
 if TYPE_CHECKING:
+    from corollary.evaluation.metrics import Evaluation
     from corollary.runs.run import Run
-from corollary.errors import ConfigError
 
 
 def evaluate(
@@ -65,20 +66,31 @@ def evaluate(
     if as_json:
         print_json(result.model_dump(mode="json"))
         return
-    print_table(["figure", split], [[name, value] for name, value in result.metrics.values().items()])
+    _show(result, opened, per_relation)
+
+
+def _show(result: "Evaluation", run: "Run", per_relation: bool) -> None:
+    """Figures among all entities and, where they were asked for, among the answer's types."""
+    columns, typed = {result.split: result.metrics}, result.in_range
+    if typed is not None:
+        columns["among the answer's types"] = typed.figures.sides["both"][result.ties]
+    values = [metrics.values() for metrics in columns.values()]
+    print_table(["figure", *columns], [[name, *(column[name] for column in values)] for name in values[0]])
     if per_relation:
-        frame = (
-            result.to_pandas("relation")
-            .query("candidates == 'all'")
-            .drop(columns=["candidates", "relation_id"])
-        )
+        hidden = ["relation_id"] if typed is not None else ["relation_id", "candidates"]
+        frame = result.to_pandas("relation").drop(columns=hidden)
         print_table([str(column) for column in frame.columns], frame.astype(object).to_numpy().tolist())
     sides = "" if "head" in result.figures.sides else ", tails alone"
-    ranked, ranking = f"{result.num_triples:,} triples", opened.ranking
+    ranked, ranking = f"{result.num_triples:,} triples", run.ranking
     if ranking.targets:
-        every = opened.graph.info.num_triples[split]
+        every = run.graph.info.num_triples[result.split]
         ranked = f"{result.num_triples:,} of {every:,} triples: {ranking.asked}"
     say(f"{ranked}{sides}, filter {result.filter}, ties {result.ties}")
+    if typed is not None and typed.num_outside:
+        say(
+            f"{typed.num_outside:,} answers ({typed.share_outside:.1%}) are of no type that answers their relation in "
+            "train: they are ranked among all entities"
+        )
 
 
 def _asks_test_graph(run: "Run", split: str) -> bool:
