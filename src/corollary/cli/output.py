@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
-from corollary.budget import resident_bytes, show_bytes
+from corollary.budget import peak_bytes, resident_bytes, show_bytes
 
 if TYPE_CHECKING:
     from corollary.budget import Plan
@@ -69,19 +69,23 @@ def show_plan(found: "Plan", as_json: bool) -> None:
     say(f"limit: {show_bytes(found.budget.bytes)}" + (f"; {'; '.join(ways)}" if ways else ""))
 
 
+def show_memory() -> str:
+    """Resident memory now, with that of child processes, and the most that there was."""
+    now = resident_bytes()
+    return f"{show_bytes(now)}, peak {show_bytes(max(now, peak_bytes()))}"
+
+
 class TrainingDisplay:
-    """A progress bar with loss, rate, memory and time left; where there is no terminal, a line a validation."""
+    """A progress bar with loss, queries a second, memory now and at most, and time left; without a terminal a line a validation."""
 
     def __init__(self) -> None:
         self._live = errors.is_terminal
         self._progress = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn(
-                "loss {task.fields[loss]:.4f}  {task.fields[rate]:,.0f} queries/s  {task.fields[memory]}"
-            ),
-            TimeRemainingColumn(),
+            BarColumn(bar_width=None, table_column=Column(ratio=1)),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            TextColumn("loss {task.fields[loss]:.4f}  {task.fields[rate]:,.0f}/s  {task.fields[memory]}"),
+            TimeRemainingColumn(table_column=Column(min_width=7, no_wrap=True)),
             console=errors,
             disable=not self._live,
         )
@@ -105,7 +109,7 @@ class TrainingDisplay:
         self._drawn = now
         self._progress.update(
             self._task, completed=state.epoch * self._steps + state.step, epoch=f"{state.epoch + 1}/{self._epochs}",
-            loss=loss, rate=self._queries / max(now - self._since, 1e-9), memory=show_bytes(resident_bytes()),
+            loss=loss, rate=self._queries / max(now - self._since, 1e-9), memory=show_memory(),
         )  # fmt: skip
 
     def finished_epoch(self, line: Mapping[str, Any]) -> None:
@@ -122,7 +126,7 @@ class TrainingDisplay:
                 if "mrr" in valid
                 else ", ".join(f"{name} {value:.4f}" for name, value in valid.items())
             )
-            say(f"epoch {line['epoch']}: {loss}, {shown}{more}")
+            say(f"epoch {line['epoch']}: {loss}, {shown}{more}; memory {show_memory()}")
         if line["epoch"] == self._epochs:
             self.close()
 
