@@ -6,15 +6,25 @@ import sys
 import numpy as np
 import pytest
 
+from corollary.budget import MIB, peak_bytes, resident_bytes, restart_peak
 from corollary.errors import ConfigError, InputError, MissingExtra, RunDamaged
 from corollary.repurpose import classifier as module
 from corollary.repurpose.classifier import Classifier, need_extra
 from corollary.repurpose.config import ClassifierConfig, RepurposeConfig
 from corollary.repurpose.cutting import everything
-from corollary.repurpose.examples import ANSWER, REFUTED, UNKNOWN, gather, inner_folds, labelled_rows
+from corollary.repurpose.examples import (
+    ANSWER,
+    REFUTED,
+    UNKNOWN,
+    Examples,
+    gather,
+    inner_folds,
+    labelled_rows,
+)
 from corollary.repurpose.features import Features
 from corollary.repurpose.learned import Learned
 from corollary.repurpose.learning import learn
+from corollary.repurpose.logistic import Logistic
 from corollary.repurpose.pairs import read_pairs
 from corollary.repurpose.untrained import Untrained
 from tests.repurpose.small import drug_graph
@@ -64,6 +74,35 @@ def test_examples_are_every_answer_once_and_draws_of_the_rest(features, pairs, k
     np.testing.assert_allclose(
         drawn, expected, rtol=0.25
     )  # a few hundred by chance; refuted pairs are left out
+
+
+def test_examples_are_taken_from_their_file_without_keeping_it_in_memory(tmp_path):
+    """A mapped page counts as memory; one row of each of 20,000 pages is asked for, 80 MiB in all."""
+    values = np.lib.format.open_memmap(tmp_path / "x.npy", mode="w+", dtype=np.float32, shape=(20_000, 1024))
+    values[:, 0] = np.arange(20_000)
+    values.flush()
+    del values
+    nothing = np.zeros(20_000, np.int64)
+    examples = Examples(np.load(tmp_path / "x.npy", mmap_mode="r"), nothing, nothing, nothing)
+    some = np.arange(20_000) % 10 == 3
+    before = resident_bytes()
+    restart_peak()
+    found = examples.taken(some)
+    grown = peak_bytes() - before
+    np.testing.assert_array_equal(found, examples.features[some])
+    assert grown < found.nbytes + 40 * MIB
+
+
+def test_deviations_are_those_of_the_whole():
+    """They are made a few columns at a time; 70 columns are three times that."""
+    draw = np.random.default_rng(0)
+    features = draw.random((50, 70), np.float32)
+    features[:, 69] = 2  # one that never differs
+    right = draw.random(50) < 0.3
+    scale = np.abs(features[right]).mean(0, dtype=np.float64)
+    expected = np.arcsinh(features / scale.astype(np.float32)).std(0, dtype=np.float64)
+    expected[69] = 1
+    np.testing.assert_allclose(Logistic.fit(features, right).deviation, expected, rtol=1e-6)
 
 
 def test_known_answers_never_stand_in_their_own_features(features, pairs):

@@ -1,10 +1,12 @@
 """Learners that have not seen what they are to find: embeddings and learned scores, trained when they are needed."""
 
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from corollary.budget import Plan
 from corollary.errors import ConfigError, GraphMismatch, TrainingInterrupted
 from corollary.graph.folder import Graph
 from corollary.repurpose.answering import Answering, parts_of
@@ -13,6 +15,7 @@ from corollary.repurpose.cutting import cut_rows, everything
 from corollary.repurpose.features import PairScores, Vectors
 from corollary.repurpose.learned import Learned
 from corollary.repurpose.pairs import Pairs, read_pairs
+from corollary.repurpose.planning import plan_repurposing
 from corollary.repurpose.stages import open_stages
 from corollary.repurpose.untrained import Untrained
 from corollary.rules.mining import Mining
@@ -108,6 +111,26 @@ def test_rules_score_pairs_that_they_have_not_seen(graph, pairs, tmp_path):
     found = answering.answer(fold)
     assert np.isfinite(found["classifier"]).all()
     assert found["classifier"].shape == (len(fold.asked), 30)
+
+
+def test_vectors_of_a_file_stand_in_the_plan(graph, pairs, tmp_path):
+    """Product and difference by dimension, for every example and every pair of a row; reading the file."""
+
+    def plan(file: Path) -> Plan:
+        config = _config(embeddings={"file": str(file)})
+        return plan_repurposing(graph, pairs, config, Learned(graph, pairs, config, tmp_path), loaded=0)
+
+    for dim in (8, 40):
+        header = ",".join(["id", *(f"d{at}" for at in range(dim))])
+        lines = [f"n{row}" + ",1.5" * dim for row in range(54)]
+        (tmp_path / f"{dim}.csv").write_text("\n".join([header, *lines]) + "\n")
+    narrow, wide = (plan(tmp_path / f"{dim}.csv").parts for dim in (8, 40))
+    examples, more = len(pairs.known) * 6, 2 * (40 - 8)
+    grown = {name: wide[name] - narrow[name] for name in wide if wide[name] != narrow[name]}
+    assert grown == {
+        "features of a draw's examples": 18 * more * examples,
+        "features of a row": 32 * more * len(pairs.columns),
+    }
 
 
 def test_a_run_of_another_kind_is_refused(graph, pairs, tmp_path):

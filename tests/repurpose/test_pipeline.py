@@ -12,6 +12,7 @@ import corollary
 from corollary.cli.main import app
 from corollary.errors import ConfigError, CorollaryError, InputError, PlanDoesNotFit, RunDamaged, RunError
 from corollary.graph.folder import Graph
+from corollary.records.run_folder import RunFolder
 from corollary.repurpose.config import RepurposeConfig
 from corollary.repurpose.pipeline import Repurposing, repurpose_graph
 from corollary.repurpose.stages import open_stages
@@ -112,6 +113,17 @@ def test_what_was_finished_is_not_made_again_and_the_rest_ends_with_the_same_byt
     assert kept.stat().st_mtime_ns == before
     for name in ("lists/predictions.csv", "lists/predictions.json", "figures/rows.json"):
         assert (killed / name).read_bytes() == (found.path / name).read_bytes(), name
+
+
+def test_the_peak_is_recorded_last_and_the_highest_is_kept(countries, config, found, tmp_path):
+    """The page counts too, and a command that finds everything finished does not hide what the work took."""
+    memory, page = found.path / "memory.json", found.path / "report.html"
+    assert memory.stat().st_mtime_ns > page.stat().st_mtime_ns
+    copy = tmp_path / "out"
+    shutil.copytree(found.path, copy)
+    RunFolder(copy).write_json("memory.json", {"planned_bytes": 1, "peak_bytes": 1 << 50})
+    repurpose_graph(countries, copy, config)
+    assert RunFolder(copy).read_json("memory.json")["peak_bytes"] == 1 << 50
 
 
 def test_a_folder_of_another_call_is_refused(countries, config, found):

@@ -21,7 +21,7 @@ RELEASED_BYTES = 64 * MIB
 """Indexes up to this size stay mapped; of larger ones pages are let go of after every batch."""
 
 
-def _advise(array: np.ndarray, advice: str) -> None:
+def advise(array: np.ndarray, advice: str) -> None:
     """Tell the system about a mapped array's pages, where it listens."""
     mapped = getattr(array, "_mmap", None)
     if mapped is not None and hasattr(mmap, advice):
@@ -85,7 +85,7 @@ class AnswerIndex:
     def load(cls, folder: Path, num_relations: int) -> Self:
         arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS]
         for array in arrays:
-            _advise(array, "MADV_NOHUGEPAGE")  # else one row looked up may bring two megabytes into memory
+            advise(array, "MADV_NOHUGEPAGE")  # else one row looked up may bring two megabytes into memory
         return cls(num_relations, *arrays)
 
     def release(self) -> None:
@@ -93,7 +93,7 @@ class AnswerIndex:
         arrays = [getattr(self, name) for name in _ARRAYS]
         if sum(array.nbytes for array in arrays) > RELEASED_BYTES:
             for array in arrays:
-                _advise(array, "MADV_DONTNEED")
+                advise(array, "MADV_DONTNEED")
 
     @property
     def num_queries(self) -> int:

@@ -152,9 +152,9 @@ def _train(examples: Examples, config: ClassifierConfig, draw: int, seed: int, t
         parameters["num_class"] = 3
     booster = xgboost.train(
         parameters,
-        as_matrix(examples.features[learned], examples.labels[learned]),
+        as_matrix(examples.taken(learned), examples.labels[learned]),
         config.rounds,
-        evals=[(as_matrix(examples.features[watched], examples.labels[watched]), "watched")],
+        evals=[(as_matrix(examples.taken(watched), examples.labels[watched]), "watched")],
         early_stopping_rounds=config.early_stopping,
         verbose_eval=False,
     )

@@ -15,6 +15,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from corollary.budget import MIB
+from corollary.graph.answers import advise
 from corollary.graph.arrays import ArrayWriter
 from corollary.randomness import generator
 from corollary.repurpose.config import ClassifierConfig
@@ -25,13 +27,16 @@ from corollary.repurpose.pairs import Fold, Pairs
 Kind = Literal["new", "known"]
 UNKNOWN, ANSWER, REFUTED = 0, 1, 2
 EVERY_DRAW = -1
+_PIECE = 16 * MIB
+"""Of a file of features, touched at once."""
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Pairs to learn from. Memory: 24 bytes each; their features are mapped from a file."""
+    """Pairs to learn from. Memory: 24 bytes each."""
 
     features: Float[np.ndarray, "examples features"]
+    """Mapped from a file, in which the pairs of all draws lie: see `taken`."""
     labels: Int[np.ndarray, " examples"]
     """UNKNOWN, ANSWER or REFUTED."""
     inner: Int[np.ndarray, " examples"]
@@ -42,6 +47,22 @@ class Examples:
     def of_draw(self, draw: int) -> Bool[np.ndarray, " examples"]:
         """Which are for a draw: what is certain, and its own pairs of unknown standing."""
         return (self.draws == EVERY_DRAW) | (self.draws == draw)
+
+    def taken(self, some: Bool[np.ndarray, " examples"]) -> Float[np.ndarray, "taken features"]:
+        """Features of some examples, copied. What is touched of the file is let go of, since mapped pages count as memory.
+
+        Memory: the copy, and `_PIECE` bytes of the file twice.
+        """
+        found = np.empty((np.count_nonzero(some), self.features.shape[1]), np.float32)
+        at_once = max(1, _PIECE // max(1, 4 * self.features.shape[1]))
+        done = 0
+        for first in range(0, len(some), at_once):
+            piece = slice(first, first + at_once)
+            part = self.features[piece][some[piece]]
+            found[done : done + len(part)] = part
+            done += len(part)
+            advise(self.features, "MADV_DONTNEED")
+        return found
 
     @property
     def num_classes(self) -> int:

@@ -93,7 +93,16 @@ class Learned:
         self.graph, self.pairs, self.config, self.output = graph, pairs, config, output / "learned"
         self.observer, self.say = observer, say
         self.recipes = recipes(config, graph)
-        self.from_file = vectors_from_file(pairs, config)
+        self.from_file, self.numbers_read = vectors_from_file(pairs, config)
+
+    @property
+    def dim(self) -> int:
+        """Length of all vectors of a node together, whether learned or from a file."""
+        learned = sum(
+            int(getattr(getattr(recipe.options, "model", None), "embedding_dim", 0))
+            for recipe in self.recipes
+        )
+        return learned + (0 if self.from_file is None else self.from_file.rows.shape[1])
 
     def given(self, hidden: Bool[np.ndarray, " known"]) -> tuple[Given, ...]:
         """Everything, from learners that have not seen the hidden pairs."""
@@ -167,17 +176,20 @@ class Learned:
         return found
 
 
-def vectors_from_file(pairs: Pairs, config: RepurposeConfig) -> Vectors | None:
-    """Vectors of a file, where one is named. Raises `InputError` where a node of the two types has none."""
+def vectors_from_file(pairs: Pairs, config: RepurposeConfig) -> tuple[Vectors | None, int]:
+    """Vectors of a file, where one is named, and how many numbers it holds.
+
+    Raises `InputError` where a node of the two types has none.
+    """
     path = config.embeddings.file
     if path is None:
-        return None
+        return None, 0
     found = read_embeddings(path)
     places = {label: row for row, label in enumerate(found.ids)}
     rows, columns = (
         found.vectors[_matched(path, axis, places)].astype(np.float32) for axis in (pairs.rows, pairs.columns)
     )
-    return Vectors("file", rows, columns, config.embeddings.elementwise)
+    return Vectors("file", rows, columns, config.embeddings.elementwise), found.vectors.size
 
 
 def recipes(config: RepurposeConfig, graph: Graph) -> list[Recipe]:

@@ -33,7 +33,7 @@ def learn(
     Args:
         scratch: a folder for the features of the examples: 4 bytes for each and feature, removed again.
 
-    Memory: the examples of one draw three times, 4 bytes for each and feature, and the features of one row.
+    Memory: the examples of one draw, 18 bytes for each and feature, and the features of one row.
     Raises `ConfigError` where there are too few known pairs for the draws.
     """
     inner = inner_folds(pairs, within, kind, config.draws, seed)
@@ -86,4 +86,4 @@ def _log_odds(
 
 
 def _regression(examples: Examples, some: Bool[np.ndarray, " examples"]) -> Logistic:
-    return Logistic.fit(examples.features[some], examples.labels[some] == ANSWER)
+    return Logistic.fit(examples.taken(some), examples.labels[some] == ANSWER)

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from corollary.budget import peak_bytes
 from corollary.evaluation.embedding_health import examine, spectrum
 from corollary.randomness import generator
-from corollary.reports.repurposing import write_page
+from corollary.reports.repurposing import LISTED, write_page
 from corollary.repurpose.evaluating import SchemeFigures
 from corollary.repurpose.evidence import PairEvidence
 from corollary.repurpose.features import Vectors
@@ -28,21 +28,29 @@ _LIBRARIES = ("corollary", "xgboost", "xgboost-cpu", "scikit-learn", "torch", "n
 
 
 def conclude(stages: Stages) -> Path:
-    """Write the record of memory and `report.html`; returns the report's path.
+    """Write `report.html`, and last the record of memory, so that the page counts too; returns the report's path.
 
-    Memory: the lists on the page and the embeddings of both types.
+    A command that goes on keeps the higher peak of those before it. Memory: the lists on the page and the embeddings of
+    both types.
     """
-    parts = stages.folder.read_json("config.json")["plan"]["parts"]
-    stages.folder.write_json(
-        "memory.json", {"planned_bytes": sum(parts.values()), "peak_bytes": peak_bytes()}
-    )
-    return write_page(stages.output / "report.html", page_of(stages))
+    report = write_page(stages.output / "report.html", page_of(stages))
+    stages.folder.write_json("memory.json", _memory(stages))
+    return report
+
+
+def _memory(stages: Stages) -> dict[str, int]:
+    """Planned bytes, and the peak of this command or of one that it goes on with."""
+    folder = stages.folder
+    planned = sum(folder.read_json("config.json")["plan"]["parts"].values())
+    there = (stages.output / "memory.json").exists()
+    before = folder.read_json("memory.json")["peak_bytes"] if there else 0
+    return {"planned_bytes": planned, "peak_bytes": max(before, peak_bytes())}
 
 
 def page_of(stages: Stages) -> dict[str, Any]:
     """Everything on the page, as plain values."""
     pairs, folder, config = stages.pairs, stages.folder, stages.config
-    record, memory = folder.read_json("config.json"), folder.read_json("memory.json")
+    record, memory = folder.read_json("config.json"), _memory(stages)
     return {
         "title": f"{pairs.columns.type} nodes for every {pairs.rows.type}: {pairs.relation} of {stages.graph.name}",
         "row_type": pairs.rows.type,
@@ -63,7 +71,7 @@ def page_of(stages: Stages) -> dict[str, Any]:
             "graph": stages.graph.name,
             "graph fingerprint": stages.graph.fingerprint,
             "planned memory, bytes": memory["planned_bytes"],
-            "measured peak, bytes": memory["peak_bytes"],
+            "measured peak before this page, bytes": memory["peak_bytes"],
             **_versions(),
         },
         "checksums": json.loads((stages.output / "lists" / "manifest.json").read_text(encoding="utf-8")),
@@ -81,7 +89,7 @@ def _lists(stages: Stages) -> Iterator[dict[str, Any]]:
     """The records of predictions.json under names that do not depend on the node types."""
     names = ListColumns.of(stages.pairs)
     for record in read_lists(stages.output / "lists"):
-        answers = [_answer(answer, names) for answer in record["answers"]]
+        answers = [_answer(answer, names) for answer in record["answers"][:LISTED]]
         yield {"label": record[names.row], "name": record["name"], "answers": answers}
 
 

@@ -43,7 +43,7 @@ def open_stages(
     opened.verify()
     pairs = pairs_of(opened, config.relation, config.pairs, say)
     learned = Learned(opened, pairs, config, Path(output), observer=observer, say=say)
-    plan = plan_repurposing(opened, pairs, config, learned.recipes)
+    plan = plan_repurposing(opened, pairs, config, learned)
     say(f"plan: {show_bytes(plan.total)} of {show_bytes(plan.budget.bytes)}")
     stages = Stages(opened, pairs, RunFolder(Path(output)), config, learned, say=say)
     for scheme in config.splitting.schemes:
