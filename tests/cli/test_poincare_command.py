@@ -163,6 +163,7 @@ def test_wrong_use_of_the_analysis_is_named(command, run, trained):
         assert command("analyze-taxonomy", run, *words).code == 2
     assert "is a run of conve" in command("analyze-taxonomy", trained / "run").message
     assert "ranks no facts" in command("evaluate", run, "--split", "valid").message
+    assert "ranks no facts" in command("evaluate", run, "--on", run).message
     assert "ask for one node" in command("predict", run, "--head", "1", "--relation", "is a").message
     assert "Did you mean 'species 120'" in command("predict", run, "--head", "species 1200").message
 

@@ -33,6 +33,15 @@ def test_mined_rules_are_shown_filtered_and_sorted(ok, mined, tmp_path):
     assert {"precision", "recall", "f1"} <= set(table[0])
 
 
+def test_rules_are_sorted_by_what_they_have(ok, command, mined):
+    """The figure that they are sorted by is shown; one that none of them has is refused."""
+    assert "standard" in ok("rules", "show", mined, "--sort", "standard").out.splitlines()[0]
+    assert "standard" not in ok("rules", "show", mined).out
+    message = "has a weight, which is a model's (train drum): sort by another figure"
+    assert message in command("rules", "show", mined, "--sort", "weight").message
+    ok("rules", "apply", mined, "--head", "e03", "--relation", "likes", "--groundings", 0)
+
+
 def test_rules_are_imported_and_what_is_left_out_is_counted(ok, tiny, tmp_path):
     """An AnyBURL file with a rule that is no chain."""
     (tmp_path / "in.txt").write_text(
@@ -160,3 +169,18 @@ def test_wrong_use_is_named(command, tiny, tmp_path, monkeypatch, words, message
     (tmp_path / "empty.txt").write_text("\n")
     places = {"GRAPH": tiny.path, "EMPTY": tmp_path / "empty.txt"}
     assert message in command(*(places.get(word, word) for word in words)).message
+
+
+@pytest.mark.parametrize(
+    ("words", "least"),
+    [
+        (["show", "run", "--limit", "-1"], 1),
+        (["show", "run", "--limit", "0"], 1),
+        (["apply", "run", "--top-k", "0"], 1),
+        (["apply", "run", "--groundings", "-1"], 0),
+    ],
+)
+def test_numbers_have_a_least(command, words, least):
+    refused = command("rules", *words)
+    assert refused.code == 2
+    assert f"greater than or equal to {least}" in " ".join(refused.err.replace("│", " ").split())

@@ -282,6 +282,7 @@ def test_a_missing_manifest_of_groups_is_named(grouped, tmp_path, left):
     ("changes", "message"),
     [
         ({"targets": ["knowz"]}, "relation 'knowz' is not known. Did you mean 'knows'"),
+        ({"model": {"resplit": True}}, "model.*resplit = true draws anew what queries = split draws"),
         ({"max_relations": 4}, "max_relations = 4 is more than the 3 with facts in train"),
         ({"groups": {"target_batch_size": 4}}, "target_batch_size = 4 is more than the 3 targets that have facts"),
         ({"groups": {"target_batch_size": 0}}, "target_batch_size = 0: Input should be greater than 0"),
@@ -366,6 +367,8 @@ def test_runs_over_different_targets_are_put_together(tiny, tmp_path):
 def test_only_runs_of_drum_on_one_graph_go_together(run, tiny, countries, tmp_path):
     with pytest.raises(ConfigError, match="nothing to put together"):
         combine_drum([], tmp_path / "x")
+    with pytest.raises(ConfigError, match="run is named twice, and every run answers once"):
+        combine_drum([run.path, run.path / "."], tmp_path / "x")
     rules = mine_rules(tiny, tmp_path / "rules", RulesOptions.build({"evaluation": {"resamples": 0}}))
     with pytest.raises(RunError, match="is a run of rules: only runs of drum go together"):
         combine_drum([run.path, rules.path], tmp_path / "x")

@@ -108,7 +108,7 @@ def show(
         typer.Option(help="What the best rules have most of."),
     ] = "laplace",
     limit: Annotated[
-        int | None, typer.Option(help="Most rules; not given: 50 on the screen, all in a file.")
+        int | None, typer.Option(min=1, help="Most rules; not given: 50 on the screen, all in a file.")
     ] = None,
     by_target: Annotated[
         bool, typer.Option("--by-target", help="Precision, recall and F1 of each target's best rule.")
@@ -148,7 +148,8 @@ def show(
     elif as_json:
         print_json(json.loads(found.to_pandas().to_json(orient="records")))
     else:
-        frame = found.to_pandas()[["laplace", "support", "pairs", "pca", "head_coverage", "heldout", "rule"]]
+        figures = ("laplace", "support", "pairs", "pca", "head_coverage", "heldout")
+        frame = found.to_pandas()[[*dict.fromkeys((*figures, sort)), "rule"]]
         print_table([str(c) for c in frame.columns], frame.astype(object).to_numpy().tolist())
 
 
@@ -161,8 +162,8 @@ def apply(
     file: Annotated[
         Path | None, typer.Option(help="Questions: head, relation, tail between tabs, one side ? or empty.")
     ] = None,
-    top_k: Annotated[int, typer.Option("--top-k", "-k", help="Answers a question.")] = 10,
-    groundings: Annotated[int, typer.Option(help="Groundings shown of each rule.")] = 3,
+    top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="Answers a question.")] = 10,
+    groundings: Annotated[int, typer.Option(min=0, help="Groundings shown of each rule.")] = 3,
     new_only: Annotated[bool, typer.Option("--new-only", help="Leave out what the graph holds.")] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write JSON lines to this file.")

@@ -1,8 +1,8 @@
 """The options of DRUM."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from corollary.config import Config
 
@@ -58,3 +58,12 @@ class DrumConfig(Config):
     """Standard deviation of the first weights of the output layer."""
     block_rows: PositiveInt = 4096
     """Entities that are ranked at once; part of the result of an evaluation."""
+
+    @model_validator(mode="after")
+    def only_what_is_drawn_is_drawn_anew(self) -> Self:
+        if self.resplit and self.queries != "split":
+            raise ValueError(
+                f"resplit = true draws anew what queries = split draws, and queries = {self.queries} draws nothing: say "
+                "queries = split too, or leave it out"
+            )
+        return self

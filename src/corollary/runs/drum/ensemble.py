@@ -4,6 +4,7 @@ Where several cover a relation, the mean of their normalised distributions answe
 listed, and their rules are mined from the bottom up: nothing is silently zero.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from os.path import relpath
 from pathlib import Path
@@ -129,6 +130,11 @@ def combine_drum(
     output = Path(output)
     first = Run.open(runs[0], graph=graph)
     opened = [_opened(Path(run), first.graph) for run in runs]
+    twice = next(
+        (path for path, number in Counter(run.path.resolve() for run in opened).items() if number > 1), None
+    )
+    if twice is not None:
+        raise ConfigError(f"{twice} is named twice, and every run answers once: name different runs")
     places = tuple(relpath(run.path.resolve(), output.resolve()) for run in opened)
     options = (config or EnsembleOptions()).changed(members=places)
     plan = KIND.plan(first.graph, options)

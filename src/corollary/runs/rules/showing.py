@@ -24,6 +24,12 @@ from corollary.storage import new_file
 
 SortBy = Literal["laplace", "standard", "pca", "heldout", "weight", "support", "head_coverage"]
 
+_LACKING: dict[SortBy, str] = {
+    "weight": ", which is a model's (train drum)",
+    "heldout": ", which is counted on validation triples",
+}
+"""Where figures come from that not every run has."""
+
 
 @dataclass(frozen=True)
 class ShownRules:
@@ -51,6 +57,8 @@ def show_rules(
 
     Args:
         least_confidence: least Laplace confidence.
+
+    Raises `InputError` for a figure to sort by that none of the rules has.
     """
     rules = load_rules(run.path)
     wanted = relation_ids(run.graph, targets, "targets")
@@ -61,6 +69,10 @@ def show_rules(
         keep &= np.isin(rules.relations, wanted)
     rules = rules.take(keep)
     values = figures_of(rules)[sort].astype(float)
+    if len(rules) and np.isnan(values).all():
+        raise InputError(
+            f"none of the rules of {run.path} has a {sort}{_LACKING.get(sort, '')}: sort by another figure"
+        )
     best_first = np.argsort(-values, kind="stable")  # unknown ones, NaN, come last
     rules = rules.take(best_first[:limit])
     names = names_of(run.graph)
