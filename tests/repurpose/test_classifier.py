@@ -176,7 +176,7 @@ def test_a_missing_library_names_the_extra(monkeypatch):
 
 
 def test_vectors_of_a_file_are_matched_by_name(graph, pairs, tmp_path):
-    """By label or by what people read, in any order; a node without one is named."""
+    """By label or by what people read, in any order; a node without one is named, and a file that is not to be trusted."""
     nodes = [*pairs.rows.names, *pairs.columns.labels]
     lines = [f"{name},{number},{number % 3}" for number, name in enumerate(nodes)]
     path = tmp_path / "vectors.csv"
@@ -184,6 +184,12 @@ def test_vectors_of_a_file_are_matched_by_name(graph, pairs, tmp_path):
     config = RepurposeConfig.build({"relation": "treats", "embeddings": {"file": str(path)}})
     (found,) = Learned(graph, pairs, config, tmp_path).given(np.ones(len(pairs.known), bool))
     np.testing.assert_array_equal(found.columns[:, 0], len(pairs.rows) + np.arange(30))
-    path.write_text("id,a,b\n" + "\n".join(lines[:-2]) + "\n")
-    with pytest.raises(InputError, match="has no embedding for 2 of 30 Drug nodes, such as 'n28'"):
-        Learned(graph, pairs, config, tmp_path).given(np.ones(len(pairs.known), bool))
+    for text, message in (
+        ("id,a,b\n" + "\n".join(lines[:-2]), "has no embedding for 2 of 30 Drug nodes, such as 'n28'"),
+        ("id,a,b\n" + "\n".join([*lines, lines[0]]), "has the id .* in rows 1 and"),
+        ("id,a,b\n" + "\n".join([*lines[:-1], f"{nodes[-1]},nan,1"]), "holds numbers that are not finite"),
+        ("a,b\n" + "\n".join(line.split(",", 1)[1] for line in lines), "has no column of ids"),
+    ):
+        path.write_text(text + "\n")
+        with pytest.raises(InputError, match=message):
+            Learned(graph, pairs, config, tmp_path).given(np.ones(len(pairs.known), bool))

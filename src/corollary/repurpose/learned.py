@@ -179,16 +179,23 @@ class Learned:
 def vectors_from_file(pairs: Pairs, config: RepurposeConfig) -> tuple[Vectors | None, int]:
     """Vectors of a file, where one is named, and how many numbers it holds.
 
-    Raises `InputError` where a node of the two types has none.
+    Raises `InputError` for a file without a column of ids, for an id that two rows have, for numbers that are not finite,
+    and where a node of the two types has no row.
     """
     path = config.embeddings.file
     if path is None:
         return None, 0
     found = read_embeddings(path)
-    places = {label: row for row, label in enumerate(found.ids)}
+    if not found.has_ids:
+        raise InputError(f"{path} has no column of ids: name the node of each row in a column id")
+    places = found.rows_by_id()
     rows, columns = (
         found.vectors[_matched(path, axis, places)].astype(np.float32) for axis in (pairs.rows, pairs.columns)
     )
+    if not (np.isfinite(rows).all() and np.isfinite(columns).all()):
+        raise InputError(
+            f"{path} holds numbers that are not finite: see corollary validate-embeddings {path}"
+        )
     return Vectors("file", rows, columns, config.embeddings.elementwise), found.vectors.size
 
 
