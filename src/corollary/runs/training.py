@@ -61,6 +61,7 @@ def train(
                 with _whole_or_nothing(output, there):
                     loop = kind.loop(folder, opened, options, plan, device, follower)
                 _fit(loop)
+                del loop  # and with it what training held: the figures are planned without
             return _conclude(Run(folder, opened, device=str(device)), follower, say)
 
 
@@ -92,6 +93,7 @@ def resume(
                 for damage in loop.resume():
                     say(f"note: {damage}; an older one is used")
             _fit(loop)
+            del loop  # as in `train`
         return _conclude(Run(run.folder, run.graph, device=str(device)), follower, say)
 
 
